@@ -1,0 +1,93 @@
+"""The files that a run leaves: numbers, predictions, figures, networks. Each is written whole."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from headstart.store import write_arrays, write_network, write_text, write_whole
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from headstart.practical.training import Trained
+
+CURVES = ["epoch", "train_loss", "train_accuracy", "test_loss", "test_accuracy"]
+
+
+def write_history(path: Path, networks: Sequence[Trained]) -> None:
+    """`history.csv`: a row an epoch of every network. (No times: equal runs have equal files.)"""
+    history = pd.concat([trained.history[CURVES].assign(network=trained.name) for trained in networks])
+    write_text(path, history.to_csv(columns=["network", *CURVES], index=False, lineterminator="\n"))
+
+
+def write_predictions(path: Path, source: Trained, strategies: Sequence[Trained]) -> None:
+    """`predictions.npz`: a probability array (n_test, classes) a network, and both parts' test labels."""
+    arrays = {trained.name: trained.probabilities for trained in (source, *strategies)}
+    write_arrays(path, {**arrays, "labels_a": source.labels, "labels_b": strategies[0].labels})
+
+
+def write_figures(folder: Path, source: Trained, strategies: Sequence[Trained], data: str) -> None:
+    """`figures/<network>.png` for each network, and `figures/comparison.png`."""
+    import matplotlib.pyplot as plt
+
+    from headstart.practical.figures import plot_comparison, plot_network
+
+    def save(figure: Figure, name: str) -> None:
+        write_whole(folder / f"{name}.png", lambda file: figure.savefig(file, format="png", dpi=120))
+        plt.close(figure)
+
+    for trained in (source, *strategies):
+        save(plot_network(trained, data), trained.name)
+    save(plot_comparison(strategies, data), "comparison")
+
+
+def write_networks(folder: Path, networks: Sequence[Trained]) -> None:
+    """`models/<network>.keras`: each takes raw images (n, 32, 32, 3) of values 0 to 255."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for trained in networks:
+        write_network(folder / f"{trained.name}.keras", trained.network)
+
+
+def describe_networks(networks: Sequence[Trained]) -> dict[str, dict[str, Any]]:
+    """`run.json`: networks; accuracies are shares from 0 to 1, losses in nats, null where not finite."""
+    from headstart.practical.evaluation import accuracy_interval
+
+    return {
+        trained.name: {
+            "copied": trained.copied,
+            "frozen": trained.frozen,
+            "epochs": len(trained.history),
+            "trainable_parameters": sum(int(np.prod(weight.shape)) for weight in trained.network.trainable_weights),
+            "train_accuracy": float(trained.history["train_accuracy"].iloc[-1]),
+            "test_accuracy": trained.test_accuracy,
+            "test_accuracy_ci95": list(accuracy_interval(trained)),
+            "train_loss": finite(trained.history["train_loss"].iloc[-1]),
+            "test_loss": finite(trained.test_loss),
+            "seconds": round(trained.seconds, 3),
+        }
+        for trained in networks
+    }
+
+
+def describe_comparison(strategies: Sequence[Trained], pairs: pd.DataFrame) -> dict[str, Any]:
+    """`run.json`: comparison; a difference is the first one's test accuracy minus the second one's."""
+    columns = ["first", "second", "difference", "ci95", "p_value", "significant"]
+    rows = pairs.assign(ci95=[[row.low, row.high] for row in pairs.itertuples()])[columns]
+    best = max(strategies, key=lambda trained: trained.test_accuracy).name
+    return {"best": best, "pairs": rows.to_dict(orient="records")}
+
+
+def describe_recipe(recipe: Any) -> dict[str, Any]:
+    """A recipe as JSON can hold it."""
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(recipe).items()}
+
+
+def finite(number: float) -> float | None:
+    """The number, or None where JSON has no word for it."""
+    return float(number) if np.isfinite(number) else None

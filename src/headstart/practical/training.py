@@ -1,0 +1,292 @@
+"""
+## Training
+
+The whole course of a training is laid out before it begins: which images form each batch, and in which **view** each
+is shown, that is, whether it is mirrored and how far it is moved. It follows from the seed alone: the same seed gives
+the same network, and all strategies are shown the same batches.
+
+Behind frozen layers, only the rest of the network, its **head**, is trained. What the frozen layers make of an image
+never changes, so their output is computed once for every view and looked up from then on, if it fits into memory.
+
+The curves are measured at the end of each epoch with dropout off, on the test images and on equally many training
+images (on all of them after the last epoch). Keras' own training accuracy is a running mean over the
+epoch, with dropout on: it would compare unlike things.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from headstart.practical.data import Dataset
+from headstart.practical.network import split_network, weight_hashes
+from headstart.practical.recipe import Recipe
+
+FEATURE_BYTES = 2**30  # frozen features that would take more memory than this are computed batch by batch
+
+TITLES = {"a": "Network A", "scratch": "From scratch", "last_layer": "Last layer", "two_layers": "Two layers"}
+
+Rows = list[dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained network, and what was measured of it in inference mode."""
+
+    network: keras.Sequential
+    recipe: Recipe
+    copied: int  # weight layers that began as the source's
+    frozen: int  # weight layers that were not trained
+    class_names: tuple[str, ...]
+    labels: np.ndarray  # of the test images: int64 (n,)
+    probabilities: np.ndarray  # for the test images, after the last epoch: float32 (n, classes)
+    history: pd.DataFrame  # a row an epoch: epoch, train_loss, train_accuracy, test_loss, test_accuracy, seconds
+    hashes_before: dict[str, str]  # of each weight layer, before the first step and
+    hashes_after: dict[str, str]  # after the last
+    optimizer_steps: int
+    seconds: float  # spent on training: frozen features and epochs, without measuring
+
+    @property
+    def name(self) -> str:
+        """The network's name: "a", or its strategy's."""
+        return str(self.network.name)
+
+    @property
+    def title(self) -> str:
+        """The name in words."""
+        return TITLES.get(self.name, self.name)
+
+    @property
+    def test_loss(self) -> float:
+        """Mean cross-entropy on the test images after the last epoch, in nats."""
+        return cross_entropy(self.probabilities, self.labels)
+
+    @property
+    def test_accuracy(self) -> float:
+        """The part of the test images that is classified rightly after the last epoch."""
+        return accuracy(self.probabilities, self.labels)
+
+
+def plan_course(images: int, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
+    """What each step is shown: the images' indices and their views, two int32 arrays (epochs, steps, batch).
+
+    Every epoch has a new order. An image is mirrored in every other epoch, half of them in the even ones, so that
+    two epochs show all of them both ways.
+    """
+    batch = min(recipe.batch_size, images)
+    kept = images - images % batch  # the last, smaller batch is left out; these are other images in each epoch
+    shifts = (2 * recipe.shift + 1) ** 2
+    mirrored_first = np.random.default_rng(recipe.seed).integers(2, size=images)
+    order = np.empty((recipe.epochs, kept), np.int32)
+    views = np.empty((recipe.epochs, kept), np.int32)
+    for epoch in range(recipe.epochs):
+        rng = np.random.default_rng([recipe.seed, epoch])
+        order[epoch] = rng.permutation(images)[:kept]
+        mirrored = (mirrored_first[order[epoch]] + epoch) % 2 * recipe.mirror
+        views[epoch] = mirrored * shifts + rng.integers(shifts, size=kept)
+    return order.reshape(recipe.epochs, -1, batch), views.reshape(recipe.epochs, -1, batch)
+
+
+def count_views(recipe: Recipe) -> int:
+    """In how many ways the recipe may show an image: twice as many with its mirror image, 25 times with shift 2."""
+    return (1 + recipe.mirror) * (2 * recipe.shift + 1) ** 2
+
+
+def show(images: tf.Tensor, views: tf.Tensor, shift: int) -> tf.Tensor:
+    """Images (n, H, W, C) as their views (n,) show them; the mirrored edge fills what a shift uncovers."""
+    side = 2 * shift + 1
+    mirrored, down, right = views // side**2, views // side % side - shift, views % side - shift
+    rows = reflect(tf.range(images.shape[1]) + down[:, None], images.shape[1])
+    columns = reflect(tf.range(images.shape[2]) + right[:, None], images.shape[2])
+    columns = tf.where(mirrored[:, None] == 1, images.shape[2] - 1 - columns, columns)
+    return tf.gather(tf.gather(images, rows, axis=1, batch_dims=1), columns, axis=2, batch_dims=1)
+
+
+def reflect(index: tf.Tensor, size: int) -> tf.Tensor:
+    """Indices beyond an axis of this size, folded back at its first and its last element."""
+    index = tf.abs(index)
+    return tf.where(index >= size, 2 * (size - 1) - index, index)
+
+
+def feature_size(prefix: keras.Model, recipe: Recipe, images: int) -> int:
+    """Bytes that the frozen prefix's output takes for all views of all images."""
+    shape, dtype = prefix.output_shape[1:], prefix.outputs[0].dtype
+    return int(count_views(recipe) * images * np.prod(shape) * tf.as_dtype(dtype).size)
+
+
+def cache_features(prefix: keras.Model, images: np.ndarray, recipe: Recipe) -> np.ndarray:
+    """The frozen prefix's output for all views of all n images, (views x n, ...): image i in view v is row v n + i."""
+    table = np.empty((count_views(recipe) * len(images), *prefix.output_shape[1:]), prefix.outputs[0].dtype)
+    for view in range(count_views(recipe)):
+        for start in range(0, len(images), 500):
+            chunk = tf.constant(images[start : start + 500])
+            shown = show(chunk, tf.fill([len(chunk)], view), recipe.shift)
+            table[view * len(images) + start :][: len(chunk)] = prefix.predict_on_batch(shown)
+    return table
+
+
+def training_steps(part: Dataset, recipe: Recipe, prefix: keras.Model | None, table: np.ndarray | None, done: int):
+    """A tf.data.Dataset with one batch a step, from epoch `done` to the last: (images or features, one-hot labels)."""
+    images, labels = tf.constant(part.x_train), tf.constant(part.y_train)
+    table = None if table is None else tf.constant(table)
+
+    def batch(index: tf.Tensor, views: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        if table is not None:
+            inputs = tf.gather(table, views * len(part.x_train) + index)
+        else:
+            inputs = show(tf.gather(images, index), views, recipe.shift)
+            inputs = inputs if prefix is None else prefix(inputs, training=False)
+        return inputs, tf.one_hot(tf.gather(labels, index), len(part.class_names))
+
+    order, views = (array[done:].reshape(-1, array.shape[2]) for array in plan_course(len(images), recipe))
+    steps = tf.data.Dataset.from_tensor_slices((order, views)).map(batch).prefetch(2)
+    options = tf.data.Options()
+    options.autotune.enabled = False  # on a CPU its thread holds up the end of an epoch for seconds
+    options.threading.private_threadpool_size = 1
+    return steps.with_options(options)
+
+
+def compile_head(head: keras.Model, recipe: Recipe, steps: int, whole_epochs: bool) -> None:
+    """Adam, whose learning rate rises in a straight line, then falls to 0 along half a cosine, and cross-entropy."""
+    warmup = max(1, round(recipe.warmup * recipe.epochs * steps))
+    schedule = keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=0.0,
+        warmup_target=recipe.learning_rate,
+        warmup_steps=warmup,
+        decay_steps=max(1, recipe.epochs * steps - warmup),
+    )
+    head.compile(
+        keras.optimizers.Adam(schedule),
+        keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing),
+        # Several steps in one call cost less than as many calls. A head's whole epoch is short enough for one; a
+        # whole network's would keep an interruption waiting.
+        steps_per_execution=steps if whole_epochs else max(n for n in range(1, 9) if steps % n == 0),
+    )
+    head.optimizer.build(head.trainable_variables)
+
+
+def predict(network: keras.Model, inputs: np.ndarray) -> np.ndarray:
+    """The network's output for all inputs, in inference mode; chunk by chunk, for memory's sake."""
+    return np.concatenate([network.predict_on_batch(inputs[i : i + 500]) for i in range(0, len(inputs), 500)])
+
+
+def accuracy(probabilities: np.ndarray, labels: np.ndarray) -> float:
+    """The part of the images whose most probable class is the right one."""
+    return float(np.mean(probabilities.argmax(axis=1) == labels))
+
+
+def cross_entropy(probabilities: np.ndarray, labels: np.ndarray) -> float:
+    """Mean of -log(probability of the right class), in nats: the loss without label smoothing."""
+    right = probabilities[np.arange(len(labels)), labels]
+    return float(-np.log(np.maximum(right, 1e-7)).mean(dtype=np.float64))
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What is fed in: features where they could be computed beforehand, otherwise the images themselves."""
+
+    network: keras.Model  # what measuring feeds: the head or the whole network
+    x_train: np.ndarray  # as test images are seen: neither mirrored nor moved
+    x_test: np.ndarray
+    table: np.ndarray | None  # the features of all views, for training
+
+
+def prepare_inputs(network: keras.Sequential, frozen: int, part: Dataset, recipe: Recipe, feature_bytes: int) -> Inputs:
+    """Compute the frozen prefix's features, if there is one and they fit into `feature_bytes`."""
+    prefix, head = split_network(network, frozen)
+    if prefix is None or feature_size(prefix, recipe, len(part.x_train)) > feature_bytes:
+        return Inputs(network, part.x_train, part.x_test, None)
+    table = cache_features(prefix, part.x_train, recipe)
+    plain = (2 * recipe.shift + 1) ** 2 // 2 * len(part.x_train)  # where the view without mirror or shift begins
+    return Inputs(head, table[plain : plain + len(part.x_train)], predict(prefix, part.x_test), table)
+
+
+class Curves(keras.callbacks.Callback):
+    """Measures the network after each epoch, in inference mode, and adds a row to the history and to Keras' logs."""
+
+    def __init__(self, inputs: Inputs, part: Dataset, recipe: Recipe, rows: Rows):
+        super().__init__()
+        self.inputs, self.part, self.recipe, self.rows = inputs, part, recipe, rows
+        sample = np.random.default_rng(recipe.seed).permutation(len(part.y_train))[: len(part.y_test)]
+        self.sample = inputs.x_train[sample], part.y_train[sample]
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Start the clock, which measuring does not run on."""
+        self.start = time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
+        """Measure on the test images and on as many training images; after the last epoch on all of those."""
+        seconds = time.perf_counter() - self.start
+        last = epoch + 1 == self.recipe.epochs
+        x_train, y_train = (self.inputs.x_train, self.part.y_train) if last else self.sample
+        train = predict(self.inputs.network, x_train)
+        test = predict(self.inputs.network, self.inputs.x_test)
+        row = {
+            "epoch": epoch + 1,
+            "train_loss": cross_entropy(train, y_train),
+            "train_accuracy": accuracy(train, y_train),
+            "test_loss": cross_entropy(test, self.part.y_test),
+            "test_accuracy": accuracy(test, self.part.y_test),
+            "seconds": seconds,
+        }
+        self.rows.append(row)
+        logs.update(row)
+
+
+def train(
+    network: keras.Sequential,
+    part: Dataset,
+    recipe: Recipe,
+    *,
+    copied: int = 0,
+    frozen: int = 0,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    resume: Callable[[keras.Model], Rows] | None = None,
+    feature_bytes: int = FEATURE_BYTES,
+) -> Trained:
+    """Train all but the first `frozen` weight layers with a new optimizer, and measure the network every epoch.
+
+    `resume` may bring the compiled head back to where an earlier training stopped; it returns the rows till then.
+    """
+    tf.config.experimental.enable_op_determinism()
+    hashes_before = weight_hashes(network)
+    prefix, head = split_network(network, frozen)
+    steps = plan_course(len(part.x_train), recipe)[0].shape[1]
+    compile_head(head, recipe, steps, whole_epochs=frozen > 0)
+    rows = resume(head) if resume else []
+
+    start = time.perf_counter()
+    inputs = prepare_inputs(network, frozen, part, recipe, feature_bytes)
+    seconds = time.perf_counter() - start
+    if len(rows) < recipe.epochs:
+        head.fit(
+            training_steps(part, recipe, prefix, inputs.table, done=len(rows)),
+            epochs=recipe.epochs,
+            initial_epoch=len(rows),
+            steps_per_epoch=steps,
+            callbacks=[Curves(inputs, part, recipe, rows), *callbacks],
+            shuffle=False,  # the course has done it
+            verbose=0,
+        )
+    history = pd.DataFrame(rows)
+    return Trained(
+        network=network,
+        recipe=recipe,
+        copied=copied,
+        frozen=frozen,
+        class_names=part.class_names,
+        labels=part.y_test,
+        probabilities=predict(inputs.network, inputs.x_test),
+        history=history,
+        hashes_before=hashes_before,
+        hashes_after=weight_hashes(network),
+        optimizer_steps=int(head.optimizer.iterations),
+        seconds=seconds + float(history["seconds"].sum()),
+    )

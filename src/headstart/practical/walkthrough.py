@@ -1,0 +1,149 @@
+# %% [markdown]
+# # Does a network that has seen other classes get a head start?
+#
+# **Practical II, Machine Learning: Transfer Learning**
+#
+# A small convolutional network learns to tell eight of CIFAR-10's ten classes apart (part A). Then the two classes
+# that it has never seen (part B) are learned in three ways:
+#
+# 1. **No transfer learning**: the network is trained from scratch, from random weights.
+# 2. **Fine-tuning in one layer**: the weights learned on A are kept; only the last fully connected layer is trained.
+# 3. **Fine-tuning in two layers**: the weights learned on A are kept; both fully connected layers are trained.
+#
+# *Run all cells in order* and everything is computed anew, including the sentences that follow each result.
+
+# %% tags=["parameters"]
+REGISTRATION = "2020387499"
+DATA = "cifar10"  # or "digits" (a quick look), or the path of a folder with train/<class>/* and test/<class>/*
+EPOCHS = 20
+SEED = 0
+PRECISION = "float32"  # or "bfloat16": faster where the hardware has it
+
+# %%
+from dataclasses import replace
+
+import pandas as pd
+from IPython.display import Markdown, display
+
+# %%
+from headstart.practical.environment import describe_environment, set_up
+
+set_up()
+
+# %%
+from headstart.practical.data import held_out_classes, load_dataset, plot_examples, split_classes, table_of_parts
+
+# %%
+dataset = load_dataset(DATA)
+part_a, part_b = split_classes(dataset, held_out_classes(REGISTRATION))
+display(Markdown(f"Registration number {REGISTRATION}: “{'” and “'.join(part_b.class_names)}” are held out."))
+display(table_of_parts(part_a, part_b))
+figure = plot_examples(part_a, part_b)
+
+# %%
+from headstart.practical.recipe import RECIPE_A, RECIPE_B
+
+# %%
+recipe_a = replace(RECIPE_A, epochs=EPOCHS, seed=SEED, precision=PRECISION)
+recipe_b = replace(RECIPE_B, epochs=EPOCHS, seed=SEED, precision=PRECISION)
+display(pd.DataFrame({"network A": vars(recipe_a), "strategies on B": vars(recipe_b)}))
+
+# %%
+from headstart.practical.network import build_network, colour_statistics, layer_table
+
+# %%
+network_a = build_network(len(part_a.class_names), recipe_a, colour_statistics(part_a.x_train), seed=SEED, name="a")
+display(layer_table(network_a))
+
+# %%
+from headstart.practical.training import train
+from headstart.practical.progress import Progress
+
+# %%
+def live_progress(name: str) -> Progress:
+    """A line below the cell that is renewed in place."""
+    handle = display(Markdown(f"{name}: starting"), display_id=True)
+    return Progress(name, lambda line, epoch_ended: handle.update(Markdown(line)))
+
+# %%
+from headstart.practical.evaluation import compare, summarise
+from headstart.practical.figures import plot_comparison, plot_network
+from headstart.practical.conclusions import conclude, describe_best, describe_network, describe_transfer
+
+# %% [markdown]
+# ## Network A
+#
+# The source of everything that is transferred: trained from random weights on the eight classes of part A.
+
+# %%
+source = train(network_a, part_a, recipe_a, callbacks=[live_progress("Network A")])
+figure = plot_network(source, dataset.name)
+display(Markdown(describe_network(source)))
+
+# %%
+from headstart.practical.transfer import LAST_LAYER, SCRATCH, TWO_LAYERS, transfer
+
+# %% [markdown]
+# ## Strategy 1: no transfer learning
+#
+# All six weight layers start from random weights and are trained on part B: what the other two have to beat.
+
+# %%
+scratch = transfer(source, SCRATCH, part_b, recipe_b, callbacks=[live_progress("From scratch")])
+figure = plot_network(scratch, dataset.name)
+display(Markdown(describe_network(scratch)))
+
+# %% [markdown]
+# ## Strategy 2: fine-tuning in one layer
+#
+# Five layers are network A's and stay as they are. Only `fc2`, a new one with two outputs, is trained: a linear
+# classifier on what A has learned to see.
+
+# %%
+last_layer = transfer(source, LAST_LAYER, part_b, recipe_b, callbacks=[live_progress("Last layer")])
+figure = plot_network(last_layer, dataset.name)
+display(Markdown(describe_network(last_layer)))
+
+# %% [markdown]
+# ## Strategy 3: fine-tuning in two layers
+#
+# The four convolutions are network A's and stay as they are. `fc1` starts from A's weights and is trained along with
+# the new `fc2`: the same things seen, put together in a new way.
+
+# %%
+two_layers = transfer(source, TWO_LAYERS, part_b, recipe_b, callbacks=[live_progress("Two layers")])
+figure = plot_network(two_layers, dataset.name)
+display(Markdown(describe_network(two_layers)))
+
+# %% [markdown]
+# ## The comparison
+#
+# First all four networks after their last epoch (`low` and `high` bound the 95% interval of the test accuracy), then
+# every pair of strategies: the difference of their test accuracies with its 95% interval, on how many test images
+# only one of the two is right, and McNemar's p-value after Holm's correction.
+
+# %%
+strategies = [scratch, last_layer, two_layers]
+pairs = compare(strategies)
+display(summarise([source, *strategies]))
+display(pairs)
+figure = plot_comparison(strategies, dataset.name)
+display(Markdown(describe_best(strategies, pairs)))
+
+# %% [markdown]
+# ## Conclusions
+
+# %%
+display(Markdown("\n\n".join(conclude(source, strategies, pairs, dataset.name))))
+
+# %%
+from headstart.practical.audit import audit
+
+# %%
+findings = audit(part_a, part_b, source, strategies)
+with pd.option_context("display.max_colwidth", None, "display.max_rows", None):
+    display(findings)
+display(Markdown(f"{findings['holds'].sum()} of {len(findings)} rules hold."))
+
+# %%
+display(pd.Series(describe_environment(), name="this run").to_frame())
