@@ -9,13 +9,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from headstart.practical.data import Dataset, held_out_classes, split_classes
-    from headstart.practical.network import build_network
-    from headstart.practical.recipe import RECIPE_A, RECIPE_B, Recipe
-    from headstart.practical.training import Trained, train
-    from headstart.practical.transfer import STRATEGIES, Strategy, transfer
-    from headstart.runs import run
-    from headstart.sources import load_dataset
+    from headstart.practical.data import Dataset as Dataset
+    from headstart.practical.data import held_out_classes as held_out_classes
+    from headstart.practical.data import split_classes as split_classes
+    from headstart.practical.network import build_network as build_network
+    from headstart.practical.recipe import RECIPE_A as RECIPE_A
+    from headstart.practical.recipe import RECIPE_B as RECIPE_B
+    from headstart.practical.recipe import Recipe as Recipe
+    from headstart.practical.training import Trained as Trained
+    from headstart.practical.training import train as train
+    from headstart.practical.transfer import STRATEGIES as STRATEGIES
+    from headstart.practical.transfer import Strategy as Strategy
+    from headstart.practical.transfer import transfer as transfer
+    from headstart.runs import run as run
+    from headstart.sources import load_dataset as load_dataset
 
 __version__ = "0.1.0"
 
@@ -36,7 +43,7 @@ _HOMES = {
     "transfer": "practical.transfer",
 }
 
-__all__ = [*_HOMES, "__version__"]  # noqa: PLE0604  # the names of the type checker's imports above
+__all__ = [*_HOMES, "__version__"]
 
 
 def __getattr__(name: str) -> Any:

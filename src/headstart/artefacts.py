@@ -78,9 +78,9 @@ def describe_networks(networks: Sequence[Trained]) -> dict[str, dict[str, Any]]:
 def describe_comparison(strategies: Sequence[Trained], pairs: pd.DataFrame) -> dict[str, Any]:
     """`run.json`: comparison; a difference is the first one's test accuracy minus the second one's."""
     columns = ["first", "second", "difference", "ci95", "p_value", "significant"]
-    rows = pairs.assign(ci95=[[row.low, row.high] for row in pairs.itertuples()])[columns]
+    rows = [{**row, "ci95": [row["low"], row["high"]]} for row in pairs.to_dict(orient="records")]
     best = max(strategies, key=lambda trained: trained.test_accuracy).name
-    return {"best": best, "pairs": rows.to_dict(orient="records")}
+    return {"best": best, "pairs": [{column: row[column] for column in columns} for row in rows]}
 
 
 def describe_recipe(recipe: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from headstart.errors import BadRequest
+from headstart.errors import BadRequest, Failed
 
 # TensorFlow's C++ side reports every instruction set it finds; what matters it raises.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -30,14 +30,15 @@ Registration = Annotated[
     str | None, typer.Argument(help="Registration number: its last two different digits name the held-out classes.")
 ]
 Data = Annotated[
-    str,
-    typer.Option(help="cifar10, digits, auto, or a path: cifar-10-python.tar.gz, its folder, or an image folder."),
+    str, typer.Option(help="cifar10, digits, auto, or a path: cifar-10-python.tar.gz, its folder, or an image folder.")
 ]
 Classes = Annotated[str | None, typer.Option(help="NAME,NAME: the held-out classes, instead of a registration number.")]
 Seed = Annotated[int, typer.Option(help="Everything random follows from it.")]
 Epochs = Annotated[int, typer.Option(help="Passes over the training images, for each network.")]
 Precision = Annotated[str, typer.Option(help="auto, float32 or bfloat16.")]
-Out = Annotated[Path | None, typer.Option(help="The folder for the results. [default: runs/<number>-<data>-seed<seed>]")]
+Out = Annotated[
+    Path | None, typer.Option(help="The folder for the results. [default: runs/<number>-<data>-seed<seed>]")
+]
 
 
 @app.command("run")
@@ -74,6 +75,39 @@ def run_command(
     show_results(request.folder, console)
 
 
+@app.command("notebook")
+def notebook_command(
+    registration: Registration = None,
+    data: Annotated[str, typer.Option(help="cifar10, digits, auto, or the path of an image folder.")] = "cifar10",
+    classes: Classes = None,
+    seed: Seed = 0,
+    epochs: Epochs = 20,
+    precision: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
+    out: Annotated[Path | None, typer.Option(help="The file. [default: practical-<number>.ipynb]")] = None,
+    execute: Annotated[bool, typer.Option("--execute", help="Run all cells, too.")] = False,
+    timeout: Annotated[int | None, typer.Option(help="Seconds that one cell may take. [default: no limit]")] = None,
+) -> None:
+    """Make the hand-in: one notebook that holds all the code and imports nothing of ours."""
+    from rich.console import Console
+
+    from headstart.display import Display
+    from headstart.execution import execute_notebook
+    from headstart.notebook import build_notebook, check_parameters, write_notebook
+
+    console = Console(soft_wrap=True, highlight=False)
+    parameters = check_parameters(registration, data, classes, seed, epochs, precision, execute, typer.echo)
+    path = out or Path(f"practical-{parameters.registration}.ipynb")
+    if path.suffix != ".ipynb" or path.is_dir():
+        raise BadRequest(f"--out {path}: name a file that ends in .ipynb")
+    notebook = build_notebook(parameters)
+    if not execute:
+        write_notebook(notebook, path)
+    else:
+        with Display(console) as display:
+            execute_notebook(notebook, path, timeout, display.show)
+    console.print(f"The notebook is {path}", markup=False)
+
+
 @app.command("data")
 def data_command(data: Data = "cifar10") -> None:
     """Get the data ready (download or decode it once) and say what is there."""
@@ -81,7 +115,8 @@ def data_command(data: Data = "cifar10") -> None:
 
     dataset, source = open_dataset(data, typer.echo)
     typer.echo(f"{dataset.name} ({source})")
-    typer.echo(f"{len(dataset.x_train):,} training and {len(dataset.x_test):,} test images in {len(dataset.class_names)} classes")
+    train, test, classes = len(dataset.x_train), len(dataset.x_test), len(dataset.class_names)
+    typer.echo(f"{train:,} training and {test:,} test images in {classes} classes")
     typer.echo(", ".join(f"{number} {name}" for number, name in enumerate(dataset.class_names)))
 
 
@@ -98,7 +133,9 @@ def read_run(folder: Path) -> dict[str, Any]:
     try:
         content: dict[str, Any] = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        raise BadRequest(f"{folder}: no finished run here (run.json is missing or torn); give the folder of one") from None
+        raise BadRequest(
+            f"{folder}: no finished run here (run.json is missing or torn); give the folder of one"
+        ) from None
     return content
 
 
@@ -146,6 +183,9 @@ def status_of(arguments: list[str]) -> int:
     except UsageError as error:
         complain(f"{error.format_message()} See headstart --help.")
         return WRONG_REQUEST
+    except Failed as error:
+        complain(error)
+        return 1
     except (KeyboardInterrupt, typer.Abort):
         complain(f"interrupted. To go on where it stopped: headstart {shlex.join(arguments)}")
         sys.stderr.flush()

@@ -11,7 +11,7 @@ from rich.text import Text
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from headstart.practical.progress import Progress
+    from headstart.progress import Progress
 
 
 class Display:
@@ -27,19 +27,21 @@ class Display:
             self.live.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self.live:
             self.live.stop()
 
     def progress(self, name: str) -> Progress:
         """The callback for the network of this name."""
-        from headstart.practical.progress import Progress
+        from headstart.progress import Progress
 
         self.show(name, f"{name}: starting", epoch_ended=False)
         return Progress(name, lambda line, epoch_ended: self.show(name, line, epoch_ended))
 
-    def show(self, name: str, line: str, epoch_ended: bool) -> None:
-        """Renew the network's line; off a terminal, print it if an epoch has ended."""
+    def show(self, name: str, line: str, epoch_ended: bool = True) -> None:
+        """Renew the line of this name; off a terminal, print it if an epoch, or whatever it tells of, has ended."""
         self.lines[name] = line
         if self.live:
             text = Text("\n".join(self.lines.values()), no_wrap=True, overflow="ellipsis")

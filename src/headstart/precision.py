@@ -22,7 +22,10 @@ def choose_precision(asked: str, cpuinfo: Path = Path("/proc/cpuinfo")) -> tuple
     import tensorflow as tf
 
     if tf.config.list_physical_devices("GPU"):
-        return "float32", "a GPU is used, for which bfloat16 has not been measured; ask for it with --precision bfloat16"
+        return (
+            "float32",
+            "a GPU is used, for which bfloat16 has not been measured; ask for it with --precision bfloat16",
+        )
     if not has_bfloat16(cpuinfo):
         return "float32", "the processor has no bfloat16 instructions and would emulate them"
     ratio = measure_gain()

@@ -73,20 +73,9 @@ def check_request(
     Raises BadRequest.
     """
     from headstart.practical.recipe import RECIPE_A, RECIPE_B
-    from headstart.precision import CHOICES, choose_precision
+    from headstart.precision import choose_precision
 
-    if registration is not None:
-        registered_pair(registration)
-    if (registration is None) == (classes is None):
-        raise BadRequest("give either a registration number or --classes NAME,NAME: one of them names the held-out pair")
-    if epochs < 1:
-        raise BadRequest(f"--epochs {epochs}: a training has at least 1 epoch; the practical asks for 20")
-    if not 0 <= seed <= HIGHEST_SEED:
-        raise BadRequest(f"--seed {seed}: give a whole number from 0 to {HIGHEST_SEED}")
-    if precision not in CHOICES:
-        raise BadRequest(f"--precision {precision}: give one of {', '.join(CHOICES)}")
-    if classes is not None:
-        split_names(classes)
+    check_options(registration, classes, seed, epochs, precision)
     if out is not None:
         check_folder(Path(out))
 
@@ -112,6 +101,26 @@ def check_request(
         precision_reason=reason,
         folder=folder,
     )
+
+
+def check_options(registration: str | None, classes: str | None, seed: int, epochs: int, precision: str) -> None:
+    """All that can be refused before any data is read."""
+    from headstart.precision import CHOICES
+
+    if (registration is None) == (classes is None):
+        raise BadRequest(
+            "give either a registration number or --classes NAME,NAME: one of them names the held-out pair"
+        )
+    if epochs < 1:
+        raise BadRequest(f"--epochs {epochs}: a training has at least 1 epoch; the practical asks for 20")
+    if not 0 <= seed <= HIGHEST_SEED:
+        raise BadRequest(f"--seed {seed}: give a whole number from 0 to {HIGHEST_SEED}")
+    if precision not in CHOICES:
+        raise BadRequest(f"--precision {precision}: give one of {', '.join(CHOICES)}")
+    if classes is not None:
+        split_names(classes)
+    if registration is not None:
+        registered_pair(registration)
 
 
 def split_names(classes: str) -> tuple[str, str]:
@@ -163,7 +172,11 @@ def check_folder(folder: Path) -> None:
     """The folder is new, empty, or holds a run."""
     if folder.exists() and not folder.is_dir():
         raise BadRequest(f"--out {folder}: this is a file; name a folder that is new or holds this run")
-    if folder.is_dir() and not stored_request(folder) and any(not path.name.startswith(".") for path in folder.iterdir()):
+    if (
+        folder.is_dir()
+        and not stored_request(folder)
+        and any(not path.name.startswith(".") for path in folder.iterdir())
+    ):
         raise BadRequest(f"--out {folder}: the folder holds other files; name one that is new, empty or holds this run")
 
 
@@ -175,7 +188,9 @@ def stored_request(folder: Path) -> dict[str, str] | None:
                 request = json.loads(path.read_text(encoding="utf-8"))["request"]
                 return {key: str(request[key]) for key in ("identity", "precision", "precision_reason")}
             except (OSError, ValueError, TypeError, KeyError):
-                raise BadRequest(f"{path}: not a run of this version; remove the folder or choose another --out") from None
+                raise BadRequest(
+                    f"{path}: not a run of this version; remove the folder or choose another --out"
+                ) from None
     return None
 
 
@@ -250,10 +265,7 @@ def conduct(request: Request, asked: dict[str, str], display: AbstractContextMan
         "seed": request.recipe_a.seed,
         "dataset": {"name": dataset.name, "source": request.source, "class_names": list(dataset.class_names)},
         "classes": {"a": list(part_a.class_names), "b": list(part_b.class_names)},
-        "recipe": {
-            "a": artefacts.describe_recipe(request.recipe_a),
-            "b": artefacts.describe_recipe(request.recipe_b),
-        },
+        "recipe": {"a": artefacts.describe_recipe(request.recipe_a), "b": artefacts.describe_recipe(request.recipe_b)},
         "networks": artefacts.describe_networks(networks),
         "comparison": artefacts.describe_comparison(strategies, pairs),
         "audit": audit(part_a, part_b, source, strategies).to_dict(orient="records"),

@@ -85,7 +85,9 @@ def locked(folder: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:
-        raise BadRequest(f"{folder}: another run is at work in this folder; wait for it or choose another --out") from None
+        raise BadRequest(
+            f"{folder}: another run is at work in this folder; wait for it or choose another --out"
+        ) from None
     try:
         yield
     finally:

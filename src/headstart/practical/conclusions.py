@@ -7,6 +7,7 @@ The sentences below the results are computed from them, so that they are true of
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,134 +16,113 @@ from headstart.practical.evaluation import accuracy_interval
 from headstart.practical.training import Trained
 
 
-def percent(share: float) -> str:
-    return f"{100 * share:.1f}%"
-
-
-def points(difference: float) -> str:
-    size = f"{100 * abs(difference):.1f}"
-    return f"{size} point{'' if size == '1.0' else 's'}"
-
-
 def describe_network(trained: Trained) -> str:
-    """Whether the network converged and was regularised, and on what evidence."""
-    return f"{trained.title}: {describe_accuracy(trained)} {describe_convergence(trained)} {describe_gap(trained)}"
-
-
-def describe_accuracy(trained: Trained) -> str:
+    """How good the network is, and whether it converged and was regularised."""
     low, high = accuracy_interval(trained)
     return (
-        f"after epoch {len(trained.history)} it is right on {percent(trained.test_accuracy)} of "
-        f"{len(trained.labels):,} test images (95% interval {percent(low)} to {percent(high)})."
+        f"{trained.title} is right on {trained.test_accuracy:.1%} of {len(trained.labels):,} test images after "
+        f"epoch {len(trained.history)} (95% interval {low:.1%} to {high:.1%}). "
+        f"{describe_convergence(trained)} {describe_gap(trained)}"
     )
 
 
 def describe_convergence(trained: Trained) -> str:
-    """Converged: over the last fifth of the epochs the training loss fell by less than a tenth of its whole fall."""
+    """Converged: the last fifth of the epochs brought less than a tenth of the training loss's whole fall."""
     loss = trained.history["train_loss"].to_numpy()
     if not np.isfinite(loss).all():
-        return "Its training did not converge: the loss is not a finite number."
+        return "It did not converge: its training loss is not a finite number."
     if len(loss) < 5:
-        return f"Whether it converged cannot be told from {len(loss)} epoch{'' if len(loss) == 1 else 's'}."
-    before_last_fifth = loss[-1 - len(loss) // 5]
-    fall = f"its training loss went from {loss[0]:.3f} after the first epoch to {loss[-1]:.3f}"
+        return "Whether it converged cannot be told from so few epochs."
+    course = f"its training loss went from {loss[0]:.3f} after the first epoch to {loss[-1]:.3f} after the last"
     if loss[-1] >= loss[0]:
-        return f"It did not converge: {fall}."
-    share = (before_last_fifth - loss[-1]) / (loss[0] - loss[-1])
-    late = f"{percent(max(share, 0.0))} of that fall in the last fifth of the epochs"
-    return f"It {'converged' if share < 0.1 else 'was still improving'}: {fall}, {late}."
+        return f"It did not converge: {course}."
+    late = max(0.0, (loss[-1 - len(loss) // 5] - loss[-1]) / (loss[0] - loss[-1]))
+    return f"It {'converged' if late < 0.1 else 'was still improving'}: {course}, {late:.0%} of it in the last fifth."
 
 
 def describe_gap(trained: Trained) -> str:
-    """Regularised: training accuracy less than 10 points above test accuracy, test loss near its lowest."""
+    """Regularised: training accuracy less than 10 points above test accuracy, test loss within 10% of its lowest."""
     last, test_loss = trained.history.iloc[-1], trained.history["test_loss"].to_numpy()
     if not np.isfinite(test_loss).all():
         return "Nothing can be said of overfitting."
     gap = last["train_accuracy"] - last["test_accuracy"]
-    against = f"{percent(last['train_accuracy'])} on training and {percent(last['test_accuracy'])} on test images"
+    against = f"{last['train_accuracy']:.1%} on training and {last['test_accuracy']:.1%} on test images"
     if gap >= 0.1:
         return f"It overfits: {against}."
     if test_loss[-1] > 1.1 * test_loss.min():
-        best = int(test_loss.argmin()) + 1
-        return f"Overfitting begins to show: {against}, and the test loss rose from {test_loss.min():.3f} (epoch {best}) to {test_loss[-1]:.3f}."
+        rise = f"the test loss rose from {test_loss.min():.3f} (epoch {test_loss.argmin() + 1}) to {test_loss[-1]:.3f}"
+        return f"Overfitting begins to show: {against}, and {rise}."
     return f"Overfitting is held down: {against}, and the test loss ends at or near its lowest."
 
 
+# %% [markdown]
+# ### The strategies, in words
+
+
+# %%
 def describe_best(strategies: Sequence[Trained], pairs: pd.DataFrame) -> str:
     """Which strategy has the best test accuracy, and whether the others are really behind."""
-    ranked = sorted(strategies, key=lambda trained: trained.test_accuracy, reverse=True)
-    top = [trained for trained in ranked if trained.test_accuracy == ranked[0].test_accuracy]
+    ranked = sorted(strategies, key=lambda trained: -trained.test_accuracy)
+    best = ranked[0].test_accuracy
+    top = [trained for trained in ranked if trained.test_accuracy == best]
     if len(top) == len(ranked):
-        return f"All strategies have the same test accuracy, {percent(top[0].test_accuracy)}: there is no best one."
+        return f"All strategies have the same test accuracy, {best:.1%}: there is no best one."
     names = " and ".join(f"“{trained.title}”" for trained in top)
-    verb = "has" if len(top) == 1 else "share"
-    text = [f"{names} {verb} the best test accuracy, {percent(top[0].test_accuracy)}."]
-    text += [describe_pair(top[0], other, pairs) for other in ranked[len(top) :]]
-    return " ".join(text)
+    behind = " ".join(describe_pair(top[0], other, pairs) for other in ranked[len(top) :])
+    return f"{names} {'has' if len(top) == 1 else 'share'} the best test accuracy, {best:.1%}. {behind}"
 
 
-def describe_pair(first: Trained, second: Trained, pairs: pd.DataFrame) -> str:
-    """The difference of two strategies with its interval and test, seen from the first one."""
-    row = find_pair(first.name, second.name, pairs)
-    difference, low, high = row["difference"], row["low"], row["high"]
+def describe_pair(better: Trained, other: Trained, pairs: pd.DataFrame) -> str:
+    """By how much one strategy is ahead, and how sure that is."""
+    row = find_pair(better, other, pairs)
     p_value = "p < 0.001" if row["p_value"] < 0.001 else f"p = {row['p_value']:.3f}"
-    interval = f"95% interval {100 * low:+.1f} to {100 * high:+.1f}, {p_value}"
-    if difference == 0:
-        return f"“{first.title}” and “{second.title}” are equally often right ({interval})."
-    position = "ahead of" if difference > 0 else "behind"
-    verdict = "more than chance explains" if row["significant"] else "which chance may explain: no difference is shown"
-    return f"It is {points(difference)} {position} “{second.title}” ({interval}), {verdict}."
-
-
-def find_pair(first: str, second: str, pairs: pd.DataFrame) -> pd.Series:
-    """The row of the two, turned round if it stands the other way."""
-    for _, row in pairs.iterrows():
-        if (row["first"], row["second"]) == (first, second):
-            return row
-        if (row["first"], row["second"]) == (second, first):
-            return pd.Series({**row, "difference": -row["difference"], "low": -row["high"], "high": -row["low"]})
-    raise KeyError(f"no pair of {first} and {second}")
-
-
-def describe_transfer(strategy: Trained, scratch: Trained, pairs: pd.DataFrame) -> str:
-    """What starting from network A changed: accuracy, speed of learning, time and gap."""
-    row = find_pair(strategy.name, scratch.name, pairs)
-    if not row["significant"]:
-        effect = "made no difference that this test can tell from chance"
-    else:
-        effect = "helped" if row["difference"] > 0 else "hurt"
-    target = min(strategy.test_accuracy, scratch.test_accuracy)
-    gaps = [
-        100 * (trained.history["train_accuracy"].iloc[-1] - trained.history["test_accuracy"].iloc[-1])
-        for trained in (strategy, scratch)
-    ]
+    verdict = "more than chance explains" if row["significant"] else "which may be chance: no difference is shown"
     return (
-        f"“{strategy.title}”: starting from network A {effect} ({100 * row['difference']:+.1f} points of test "
-        f"accuracy against scratch). It first reached {percent(target)} after {epochs_to(strategy, target)}, from "
-        f"scratch after {epochs_to(scratch, target)}. Its training took {strategy.seconds:.0f} s, from scratch "
-        f"{scratch.seconds:.0f} s, not counting network A's. Training accuracy is {gaps[0]:+.1f} points above test "
-        f"accuracy, from scratch {gaps[1]:+.1f}."
+        f"It is {100 * row['difference']:.1f} points ahead of “{other.title}” (95% interval {100 * row['low']:+.1f} "
+        f"to {100 * row['high']:+.1f}, {p_value}), {verdict}."
     )
 
 
-def epochs_to(trained: Trained, target: float) -> str:
-    """The first epoch whose test accuracy is at least the target."""
-    reached = np.flatnonzero(trained.history["test_accuracy"].to_numpy() >= target)
-    if not len(reached):
-        return "no epoch"
-    return f"{reached[0] + 1} epoch{'' if reached[0] == 0 else 's'}"
+def find_pair(first: Trained, second: Trained, pairs: pd.DataFrame) -> Any:
+    """The two's row, seen from the first."""
+    rows = {(row["first"], row["second"]): row for row in pairs.to_dict("records")}
+    if (first.name, second.name) in rows:
+        return rows[first.name, second.name]
+    row = rows[second.name, first.name]
+    return {**row, "difference": -row["difference"], "low": -row["high"], "high": -row["low"]}
+
+
+# %% [markdown]
+# ### The conclusions
+
+
+# %%
+def describe_transfer(strategy: Trained, scratch: Trained, pairs: pd.DataFrame) -> str:
+    """What starting from network A changed: accuracy, epochs needed, time and gap."""
+    row = find_pair(strategy, scratch, pairs)
+    effect = "helped" if row["difference"] > 0 else "hurt"
+    effect = effect if row["significant"] else "made no difference that can be told from chance"
+    target = min(strategy.test_accuracy, scratch.test_accuracy)
+    epochs = [int((t.history["test_accuracy"] >= target).to_numpy().argmax()) + 1 for t in (strategy, scratch)]
+    gaps = [100 * (t.history["train_accuracy"].iloc[-1] - t.test_accuracy) for t in (strategy, scratch)]
+    return (
+        f"“{strategy.title}”: starting from network A {effect} ({100 * row['difference']:+.1f} points of test "
+        f"accuracy against scratch). {target:.1%}, the lower of the two final accuracies, was first reached in epoch "
+        f"{epochs[0]}, from scratch in epoch {epochs[1]}. Training took {strategy.seconds:.0f} s, from scratch "
+        f"{scratch.seconds:.0f} s, network A's not counted. In the end training accuracy is {gaps[0]:+.1f} points "
+        f"from test accuracy, from scratch {gaps[1]:+.1f}."
+    )
 
 
 def conclude(source: Trained, strategies: Sequence[Trained], pairs: pd.DataFrame, data: str) -> list[str]:
     """The conclusions, a paragraph each; `strategies` begins with the one from scratch."""
     scratch, *transfers = strategies
-    real = [] if "digits" not in data else [f"These are {data}: the figures say nothing about CIFAR-10."]
+    digits = [f"These are {data}: the figures say nothing about CIFAR-10."] if "digits" in data else []
     return [
-        *real,
+        *digits,
         describe_best(strategies, pairs),
         *(describe_transfer(trained, scratch, pairs) for trained in transfers),
         *(describe_network(trained) for trained in (source, *strategies)),
-        "Limits: this is one pair of classes and one seed. The intervals and tests answer for the choice of test "
-        "images, not for another random start or another order of the training images, which can move an accuracy by a "
-        "similar amount; a study over seeds and pairs of classes would show it.",
+        "Limits: this is one pair of classes and one seed. Intervals and tests answer for the choice of test images, "
+        "not for other random weights or another order of the training images, which can move an accuracy as much.",
     ]

@@ -52,6 +52,11 @@ def held_out_classes(registration: str) -> tuple[int, int]:
     raise ValueError(f"registration number {registration!r}: it needs two different digits, such as 2020387499")
 
 
+# %% [markdown]
+# ### Loading
+
+
+# %%
 def load_dataset(source: str = "cifar10") -> Dataset:
     """CIFAR-10 from Keras ("cifar10"), scikit-learn's digits ("digits"), or an image folder (its path)."""
     if source == "cifar10":
@@ -78,6 +83,11 @@ def load_digit_images() -> Dataset:
     return Dataset(x_train, y_train, x_test, y_test, DIGIT_CLASSES, "scikit-learn digits, not CIFAR-10")
 
 
+# %% [markdown]
+# ### Loading a folder of images
+
+
+# %%
 def load_image_folder(folder: Path) -> Dataset:
     """An image folder, train/<class>/* and test/<class>/*; images of another size than 32 x 32 are resized."""
     class_names = class_order(entry.name for entry in (folder / "train").iterdir() if entry.is_dir())
@@ -104,6 +114,11 @@ def read_image(file: Path) -> np.ndarray:
     return np.asarray(keras.utils.load_img(str(file), target_size=(32, 32), interpolation="lanczos"))
 
 
+# %% [markdown]
+# ### Part A and part B
+
+
+# %%
 def split_classes(dataset: Dataset, held_out: tuple[int, int]) -> tuple[Dataset, Dataset]:
     """Part A (every class that is not held out) and part B (those that are), each with labels renumbered from 0."""
     classes = range(len(dataset.class_names))
@@ -139,6 +154,11 @@ def table_of_parts(part_a: Dataset, part_b: Dataset) -> pd.DataFrame:
     )
 
 
+# %% [markdown]
+# ### A look at the images
+
+
+# %%
 def plot_examples(part_a: Dataset, part_b: Dataset, rows: int = 4) -> Figure:
     """A column of training images for every class, part A's first."""
     columns = [(part, label) for part in (part_a, part_b) for label in range(len(part.class_names))]

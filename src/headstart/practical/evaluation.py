@@ -2,10 +2,10 @@
 ## How sure is that?
 
 A test accuracy is a share of finitely many images, and another 2,000 images would give another one: at 90% its
-standard error is 0.7 points. So each accuracy comes with its 95% interval (Wilson, 1927). Two strategies are compared on the *same*
-test images, where only those count on which exactly one of the two is right: McNemar's exact test (1947) asks
-whether a fair coin would split them so unevenly. Three comparisons give chance three tries, for which Holm's
-correction (1979) makes up. The interval of a difference is Agresti and Min's (2005), for paired shares.
+standard error is 0.7 points. So each accuracy comes with its 95% interval (Wilson, 1927). Two strategies are compared
+on the *same* test images, where only those count on which exactly one of the two is right: McNemar's exact test
+(1947) asks whether a fair coin would split them so unevenly. Three comparisons give chance three tries, for which
+Holm's correction (1979) makes up. The interval of a difference is Agresti and Min's (2005), for paired shares.
 """
 
 from __future__ import annotations
@@ -53,6 +53,11 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(p) for p in corrected]
 
 
+# %% [markdown]
+# ### The tables
+
+
+# %%
 def compare(strategies: Sequence[Trained]) -> pd.DataFrame:
     """A row a pair of strategies; `difference` is the first one's test accuracy minus the second one's."""
     rows = []
@@ -62,11 +67,13 @@ def compare(strategies: Sequence[Trained]) -> pd.DataFrame:
         n = len(first.labels)
         low, high = paired_interval(only_first, only_second, n)
         p_value = binomtest(only_first, only_first + only_second).pvalue if only_first + only_second else 1.0
-        rows.append((first.name, second.name, (only_first - only_second) / n, low, high, only_first, only_second, p_value))
+        rows.append(
+            (first.name, second.name, (only_first - only_second) / n, low, high, only_first, only_second, p_value)
+        )
     table = pd.DataFrame(
         rows, columns=["first", "second", "difference", "low", "high", "only_first", "only_second", "p_value"]
     )
-    table["p_value"] = holm(table["p_value"])
+    table["p_value"] = holm(table["p_value"].tolist())
     table["significant"] = table["p_value"] < 0.05
     return table
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from headstart.practical.evaluation import accuracy_interval
 from headstart.practical.training import Trained
@@ -36,6 +37,11 @@ def plot_network(trained: Trained, data: str) -> Figure:
     return finish(figure, final, data)
 
 
+# %% [markdown]
+# ### The comparison
+
+
+# %%
 def plot_comparison(strategies: Sequence[Trained], data: str) -> Figure:
     """The strategies side by side: test accuracy by epoch, and after the last epoch with its 95% interval."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2), width_ratios=(3, 2))
@@ -61,7 +67,7 @@ def label_axes(ax: Axes, quantity: str) -> None:
     """Epochs below, the quantity beside, a light grid, and the legend where it hides least."""
     ax.set_xlabel("epoch (one pass over the training images)")
     ax.set_ylabel(quantity)
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.grid(alpha=0.3)
     ax.legend()
 

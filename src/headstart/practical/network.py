@@ -58,6 +58,11 @@ def build_network(classes: int, recipe: Recipe, statistics: Statistics, seed: in
     )
 
 
+# %% [markdown]
+# ### Normalisation, and cutting a network in two
+
+
+# %%
 def colour_statistics(images: np.ndarray) -> Statistics:
     """Mean and variance of each colour over all pixels of uint8 images, from the counts of its 256 values."""
     values = np.arange(256)
@@ -89,6 +94,11 @@ def split_network(network: keras.Sequential, frozen: int) -> tuple[keras.Sequent
     return prefix, keras.Sequential([features, *network.layers[cut:]], name="head")
 
 
+# %% [markdown]
+# ### Looking into a network
+
+
+# %%
 def weight_hashes(network: keras.Sequential) -> dict[str, str]:
     """A fingerprint of each weight layer: equal if and only if all its weights are, bit for bit."""
     return {

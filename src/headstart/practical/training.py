@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -74,6 +74,11 @@ class Trained:
         return accuracy(self.probabilities, self.labels)
 
 
+# %% [markdown]
+# ### The course of a training
+
+
+# %%
 def plan_course(images: int, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
     """What each step is shown: the images' indices and their views, two int32 arrays (epochs, steps, batch).
 
@@ -115,15 +120,21 @@ def reflect(index: tf.Tensor, size: int) -> tf.Tensor:
     return tf.where(index >= size, 2 * (size - 1) - index, index)
 
 
-def feature_size(prefix: keras.Model, recipe: Recipe, images: int) -> int:
-    """Bytes that the frozen prefix's output takes for all views of all images."""
-    shape, dtype = prefix.output_shape[1:], prefix.outputs[0].dtype
-    return int(count_views(recipe) * images * np.prod(shape) * tf.as_dtype(dtype).size)
+# %% [markdown]
+# ### Frozen features
 
 
-def cache_features(prefix: keras.Model, images: np.ndarray, recipe: Recipe) -> np.ndarray:
-    """The frozen prefix's output for all views of all n images, (views x n, ...): image i in view v is row v n + i."""
-    table = np.empty((count_views(recipe) * len(images), *prefix.output_shape[1:]), prefix.outputs[0].dtype)
+# %%
+def feature_table(prefix: keras.Model, images: np.ndarray, recipe: Recipe, most_bytes: int) -> np.ndarray | None:
+    """The frozen prefix's output for all views of all n images, (views x n, ...): image i in view v is row v n + i.
+
+    None if it would take more than `most_bytes`.
+    """
+    shape = (count_views(recipe) * len(images), *prefix.output_shape[1:])
+    dtype = tf.as_dtype(prefix.outputs[0].dtype).as_numpy_dtype
+    if np.prod(shape) * np.dtype(dtype).itemsize > most_bytes:
+        return None
+    table = np.empty(shape, dtype)
     for view in range(count_views(recipe)):
         for start in range(0, len(images), 500):
             chunk = tf.constant(images[start : start + 500])
@@ -132,8 +143,21 @@ def cache_features(prefix: keras.Model, images: np.ndarray, recipe: Recipe) -> n
     return table
 
 
-def training_steps(part: Dataset, recipe: Recipe, prefix: keras.Model | None, table: np.ndarray | None, done: int):
-    """A tf.data.Dataset with one batch a step, from epoch `done` to the last: (images or features, one-hot labels)."""
+def as_features(part: Dataset, prefix: keras.Model, table: np.ndarray, recipe: Recipe) -> Dataset:
+    """The part with features in place of images, as they are when neither mirrored nor moved."""
+    plain = (2 * recipe.shift + 1) ** 2 // 2 * len(part.x_train)  # the rows of the view in the middle of the shifts
+    return replace(part, x_train=table[plain : plain + len(part.x_train)], x_test=predict(prefix, part.x_test))
+
+
+# %% [markdown]
+# ### What every step is fed with
+
+
+# %%
+def training_steps(
+    part: Dataset, recipe: Recipe, prefix: keras.Model | None, table: np.ndarray | None, done: int
+) -> tf.data.Dataset:
+    """One batch a step, from epoch `done` to the last: (images or features, one-hot labels)."""
     images, labels = tf.constant(part.x_train), tf.constant(part.y_train)
     table = None if table is None else tf.constant(table)
 
@@ -153,6 +177,69 @@ def training_steps(part: Dataset, recipe: Recipe, prefix: keras.Model | None, ta
     return steps.with_options(options)
 
 
+# %% [markdown]
+# ### Measuring
+
+
+# %%
+def predict(network: keras.Model, inputs: np.ndarray) -> np.ndarray:
+    """The network's output for all inputs, in inference mode; chunk by chunk, for memory's sake."""
+    return np.concatenate([network.predict_on_batch(inputs[i : i + 500]) for i in range(0, len(inputs), 500)])
+
+
+def accuracy(probabilities: np.ndarray, labels: np.ndarray) -> float:
+    """The part of the images whose most probable class is the right one."""
+    return float(np.mean(probabilities.argmax(axis=1) == labels))
+
+
+def cross_entropy(probabilities: np.ndarray, labels: np.ndarray) -> float:
+    """Mean of -log(probability of the right class), in nats: the loss without label smoothing."""
+    right = probabilities[np.arange(len(labels)), labels]
+    return float(-np.log(np.maximum(right, 1e-7)).mean(dtype=np.float64))
+
+
+# %% [markdown]
+# ### The curves
+
+
+# %%
+class Curves(keras.callbacks.Callback):
+    """Measures the network after each epoch, in inference mode, and adds a row to the history and to Keras' logs."""
+
+    def __init__(self, network: keras.Model, seen: Dataset, recipe: Recipe, rows: Rows):
+        """`network` is what takes the images, or features, of `seen`."""
+        super().__init__()
+        self.network, self.seen, self.epochs, self.rows = network, seen, recipe.epochs, rows
+        sample = np.random.default_rng(recipe.seed).permutation(len(seen.y_train))[: len(seen.y_test)]
+        self.sample = seen.x_train[sample], seen.y_train[sample]
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Start the clock, which measuring does not run on."""
+        self.start = time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
+        """Measure on the test images and on as many training images; after the last epoch on all of those."""
+        seconds = time.perf_counter() - self.start
+        last = epoch + 1 == self.epochs
+        x_train, y_train = (self.seen.x_train, self.seen.y_train) if last else self.sample
+        train, test = predict(self.network, x_train), predict(self.network, self.seen.x_test)
+        row = {
+            "epoch": epoch + 1,
+            "train_loss": cross_entropy(train, y_train),
+            "train_accuracy": accuracy(train, y_train),
+            "test_loss": cross_entropy(test, self.seen.y_test),
+            "test_accuracy": accuracy(test, self.seen.y_test),
+            "seconds": seconds,
+        }
+        self.rows.append(row)
+        logs.update(row)
+
+
+# %% [markdown]
+# ### Optimizer and loss
+
+
+# %%
 def compile_head(head: keras.Model, recipe: Recipe, steps: int, whole_epochs: bool) -> None:
     """Adam, whose learning rate rises in a straight line, then falls to 0 along half a cosine, and cross-entropy."""
     warmup = max(1, round(recipe.warmup * recipe.epochs * steps))
@@ -172,74 +259,11 @@ def compile_head(head: keras.Model, recipe: Recipe, steps: int, whole_epochs: bo
     head.optimizer.build(head.trainable_variables)
 
 
-def predict(network: keras.Model, inputs: np.ndarray) -> np.ndarray:
-    """The network's output for all inputs, in inference mode; chunk by chunk, for memory's sake."""
-    return np.concatenate([network.predict_on_batch(inputs[i : i + 500]) for i in range(0, len(inputs), 500)])
+# %% [markdown]
+# ### The training itself
 
 
-def accuracy(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """The part of the images whose most probable class is the right one."""
-    return float(np.mean(probabilities.argmax(axis=1) == labels))
-
-
-def cross_entropy(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """Mean of -log(probability of the right class), in nats: the loss without label smoothing."""
-    right = probabilities[np.arange(len(labels)), labels]
-    return float(-np.log(np.maximum(right, 1e-7)).mean(dtype=np.float64))
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """What is fed in: features where they could be computed beforehand, otherwise the images themselves."""
-
-    network: keras.Model  # what measuring feeds: the head or the whole network
-    x_train: np.ndarray  # as test images are seen: neither mirrored nor moved
-    x_test: np.ndarray
-    table: np.ndarray | None  # the features of all views, for training
-
-
-def prepare_inputs(network: keras.Sequential, frozen: int, part: Dataset, recipe: Recipe, feature_bytes: int) -> Inputs:
-    """Compute the frozen prefix's features, if there is one and they fit into `feature_bytes`."""
-    prefix, head = split_network(network, frozen)
-    if prefix is None or feature_size(prefix, recipe, len(part.x_train)) > feature_bytes:
-        return Inputs(network, part.x_train, part.x_test, None)
-    table = cache_features(prefix, part.x_train, recipe)
-    plain = (2 * recipe.shift + 1) ** 2 // 2 * len(part.x_train)  # where the view without mirror or shift begins
-    return Inputs(head, table[plain : plain + len(part.x_train)], predict(prefix, part.x_test), table)
-
-
-class Curves(keras.callbacks.Callback):
-    """Measures the network after each epoch, in inference mode, and adds a row to the history and to Keras' logs."""
-
-    def __init__(self, inputs: Inputs, part: Dataset, recipe: Recipe, rows: Rows):
-        super().__init__()
-        self.inputs, self.part, self.recipe, self.rows = inputs, part, recipe, rows
-        sample = np.random.default_rng(recipe.seed).permutation(len(part.y_train))[: len(part.y_test)]
-        self.sample = inputs.x_train[sample], part.y_train[sample]
-
-    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Start the clock, which measuring does not run on."""
-        self.start = time.perf_counter()
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
-        """Measure on the test images and on as many training images; after the last epoch on all of those."""
-        seconds = time.perf_counter() - self.start
-        last = epoch + 1 == self.recipe.epochs
-        x_train, y_train = (self.inputs.x_train, self.part.y_train) if last else self.sample
-        train = predict(self.inputs.network, x_train)
-        test = predict(self.inputs.network, self.inputs.x_test)
-        row = {
-            "epoch": epoch + 1,
-            "train_loss": cross_entropy(train, y_train),
-            "train_accuracy": accuracy(train, y_train),
-            "test_loss": cross_entropy(test, self.part.y_test),
-            "test_accuracy": accuracy(test, self.part.y_test),
-            "seconds": seconds,
-        }
-        self.rows.append(row)
-        logs.update(row)
-
-
+# %%
 def train(
     network: keras.Sequential,
     part: Dataset,
@@ -263,30 +287,30 @@ def train(
     rows = resume(head) if resume else []
 
     start = time.perf_counter()
-    inputs = prepare_inputs(network, frozen, part, recipe, feature_bytes)
+    table = feature_table(prefix, part.x_train, recipe, feature_bytes) if prefix else None
+    measured, seen = (network, part) if table is None else (head, as_features(part, prefix, table, recipe))
     seconds = time.perf_counter() - start
     if len(rows) < recipe.epochs:
         head.fit(
-            training_steps(part, recipe, prefix, inputs.table, done=len(rows)),
+            training_steps(part, recipe, prefix, table, done=len(rows)),
             epochs=recipe.epochs,
             initial_epoch=len(rows),
             steps_per_epoch=steps,
-            callbacks=[Curves(inputs, part, recipe, rows), *callbacks],
+            callbacks=[Curves(measured, seen, recipe, rows), *callbacks],
             shuffle=False,  # the course has done it
             verbose=0,
         )
-    history = pd.DataFrame(rows)
     return Trained(
-        network=network,
-        recipe=recipe,
-        copied=copied,
-        frozen=frozen,
-        class_names=part.class_names,
-        labels=part.y_test,
-        probabilities=predict(inputs.network, inputs.x_test),
-        history=history,
+        network,
+        recipe,
+        copied,
+        frozen,
+        part.class_names,
+        part.y_test,
+        probabilities=predict(measured, seen.x_test),
+        history=pd.DataFrame(rows),
         hashes_before=hashes_before,
         hashes_after=weight_hashes(network),
         optimizer_steps=int(head.optimizer.iterations),
-        seconds=seconds + float(history["seconds"].sum()),
+        seconds=seconds + sum(row["seconds"] for row in rows),
     )

@@ -22,6 +22,7 @@ PRECISION = "float32"  # or "bfloat16": faster where the hardware has it
 # %%
 from dataclasses import replace
 
+import keras
 import pandas as pd
 from IPython.display import Markdown, display
 
@@ -57,18 +58,27 @@ display(layer_table(network_a))
 
 # %%
 from headstart.practical.training import train
-from headstart.practical.progress import Progress
+
+# %% [markdown]
+# While a network is trained, one line below the cell tells how far it is.
+
 
 # %%
-def live_progress(name: str) -> Progress:
-    """A line below the cell that is renewed in place."""
-    handle = display(Markdown(f"{name}: starting"), display_id=True)
-    return Progress(name, lambda line, epoch_ended: handle.update(Markdown(line)))
+def live_progress(title: str) -> keras.callbacks.Callback:
+    """A line that is renewed after every epoch."""
+    line = display(Markdown(f"{title}: epoch 1 of {EPOCHS}"), display_id=True)
+
+    def renew(epoch: int, logs: dict[str, float]) -> None:
+        accuracies = f"accuracy {logs['train_accuracy']:.1%} in training, {logs['test_accuracy']:.1%} in the test"
+        line.update(Markdown(f"{title}: epoch {epoch + 1} of {EPOCHS}, loss {logs['train_loss']:.3f}, {accuracies}"))
+
+    return keras.callbacks.LambdaCallback(on_epoch_end=renew)
+
 
 # %%
 from headstart.practical.evaluation import compare, summarise
 from headstart.practical.figures import plot_comparison, plot_network
-from headstart.practical.conclusions import conclude, describe_best, describe_network, describe_transfer
+from headstart.practical.conclusions import conclude, describe_best, describe_network
 
 # %% [markdown]
 # ## Network A

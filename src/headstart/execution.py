@@ -1,0 +1,93 @@
+"""Run a notebook's cells in order, in a kernel of its own, and lose nothing of it when that goes wrong.
+
+The notebook appears under its name only when every cell has run; what was reached before a failure is saved whole
+beside it, as `<name>.partial.ipynb`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+
+from headstart.errors import Failed
+from headstart.notebook import write_notebook
+
+Show = Callable[[str, str], object]  # what a line is about ("cell" or "training"), and the line
+
+
+class Client(NotebookClient):
+    """nbclient, with a word on every cell and on every line that a cell renews."""
+
+    def __init__(self, notebook: nbformat.NotebookNode, show: Show, **options: Any):
+        super().__init__(notebook, **options)
+        self.show = show
+        self.at, self.count = 0, sum(cell.cell_type == "code" for cell in notebook.cells)
+        self.on_cell_execute = self.begin_cell
+
+    def begin_cell(self, cell: nbformat.NotebookNode, cell_index: int) -> None:
+        """Count the cell, and say which it is."""
+        if cell.cell_type == "code":
+            self.at += 1
+            first = next((line for line in cell.source.splitlines() if line.strip()), "")
+            self.show("cell", f"cell {self.at} of {self.count}: {first:.70}")
+
+    def process_message(self, msg: dict[str, Any], cell: nbformat.NotebookNode, cell_index: int) -> Any:
+        """Pass on what a training reports, then let nbclient put it into the notebook."""
+        if msg["msg_type"] == "update_display_data":
+            self.show("training", f"  {msg['content']['data'].get('text/markdown', '')}")
+        return super().process_message(msg, cell, cell_index)
+
+
+def execute_notebook(notebook: nbformat.NotebookNode, path: Path, timeout: int | None, show: Show) -> None:
+    """Run all cells (each for `timeout` seconds at most, where given) and write the result to `path`.
+
+    Raises Failed, or KeyboardInterrupt, when it ends early.
+    """
+    client = Client(notebook, show, timeout=timeout, kernel_name="python3", extra_arguments=["--log-level=ERROR"])
+    partial = path.with_name(f"{path.stem}.partial.ipynb")
+    try:
+        run_interruptibly(client)
+    except BaseException as error:
+        write_notebook(notebook, partial)
+        reason = reason_for(error, timeout)
+        if reason is None:
+            show("cell", f"what was reached is in {partial}")
+            raise
+        raise Failed(f"cell {client.at} of {client.count}: {reason}; what was reached is in {partial}") from error
+    write_notebook(notebook, path)
+    partial.unlink(missing_ok=True)
+
+
+def run_interruptibly(client: Client) -> None:
+    """Run the client in a thread, so that Ctrl-C ends its kernel and is heard here.
+
+    In the main thread nbclient takes the signal for itself and reports a dead kernel.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(client.execute)
+        try:
+            running.result()
+        except KeyboardInterrupt:
+            pid = getattr(getattr(client.km, "provisioner", None), "pid", None)
+            if pid and not running.done():
+                os.kill(pid, signal.SIGKILL)
+            raise
+
+
+def reason_for(error: BaseException, timeout: int | None) -> str | None:
+    """A failure in words; None where it is not the notebook's."""
+    if isinstance(error, CellTimeoutError):
+        return f"it took longer than --timeout {timeout} seconds"
+    if isinstance(error, DeadKernelError):
+        return "its kernel died (out of memory, or killed)"
+    if isinstance(error, CellExecutionError):
+        return f"{error.ename}: {' '.join(str(error.evalue).split())}"
+    return None

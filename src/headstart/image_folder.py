@@ -1,0 +1,146 @@
+"""An image folder, train/<class>/* and test/<class>/*: looked over, decoded as the notebook does it, and kept decoded.
+
+No file is trusted: every picture is measured before one is decoded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import os
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+from platformdirs import user_cache_path
+
+from headstart.errors import BadRequest
+from headstart.store import write_arrays
+
+if TYPE_CHECKING:
+    from headstart.practical.data import Dataset
+
+FORMATS = ("BMP", "GIF", "JPEG", "MPO", "PNG", "PPM", "TIFF", "WEBP")  # no EPS: it would start Ghostscript
+MOST_PIXELS, MOST_BYTES = 50_000_000, 100_000_000  # of one picture, and of its file
+MOST_KEPT = 3  # decoded folders; CIFAR-10's 60,000 images take 184 MB
+
+Entry: TypeAlias = os.DirEntry[str]  # not Path: to ask 60,000 paths for their sizes takes far longer
+
+
+def read_images(folder: Path, say: Callable[[str], None]) -> Dataset:
+    """The dataset in an image folder (an absolute path), from the cache if the same files were decoded before.
+
+    Raises BadRequest unless both parts have the same classes, two at least and none of them empty, and every file in
+    them is a picture that can be read and is not too large.
+    """
+    pictures = list_pictures(folder)
+    kept = user_cache_path("headstart") / f"images-{content_key(folder, pictures)}.npz"
+    dataset = kept_dataset(kept)
+    if dataset:
+        say(f"{len(pictures):,} images of {folder.name}, decoded earlier, are read from {kept}")
+        return dataset
+    say(f"decoding the {len(pictures):,} images of {folder.name}, once")
+    dataset = decoded(folder, pictures)
+    try:
+        keep(dataset, kept)
+        say(f"the decoded images are kept in {kept}")
+    except OSError as error:
+        say(f"the decoded images cannot be kept ({error.strerror or error}): the next run decodes them again")
+    return dataset
+
+
+def list_pictures(folder: Path) -> list[Entry]:
+    """What `practical.data` will take for pictures, by path, once the folder has the shape it expects."""
+    classes, pictures = [], []
+    for part in ("train", "test"):
+        if not (folder / part).is_dir():
+            raise BadRequest(f"{folder}: it has no folder {part!r}: an image folder is train/<class>/*, test/<class>/*")
+        folders = [entry for entry in os.scandir(folder / part) if entry.is_dir()]
+        classes.append({entry.name for entry in folders})
+        for one in folders:
+            files = [entry for entry in os.scandir(one) if entry.name[0] != "."]
+            if not files:
+                raise BadRequest(f"{one.path}: the class has no image: add some, or remove the folder")
+            pictures += files
+    train, test = classes
+    if train != test:
+        raise BadRequest(f"{folder}: class {min(train ^ test)!r} is not in both train and test: it has to be")
+    if len(train) < 2:
+        raise BadRequest(f"{folder}: {len(train)} class(es), and nothing to tell apart: give two at least")
+    for name in (folder.name, *train):
+        if not name.isprintable():
+            raise BadRequest(f"{folder}: the name {name!r} cannot be shown: rename the folder")
+    return sorted(pictures, key=lambda entry: entry.path)
+
+
+def content_key(folder: Path, pictures: list[Entry]) -> str:
+    """A name for these files (paths in the folder, sizes, times of change), the folder's name, and what decodes it."""
+    import PIL
+
+    from headstart.practical import data
+
+    readers = (data.load_image_folder, data.class_order, data.read_part, data.read_image)
+    code = [inspect.getsource(reader) for reader in readers]
+    digest = hashlib.sha256("\n".join([PIL.__version__, folder.name, *code]).encode())
+    for picture in pictures:
+        path, status = picture.path.removeprefix(str(folder)), picture.stat()
+        digest.update(os.fsencode(f"{path}\0{status.st_size} {status.st_mtime_ns}\0"))
+    return digest.hexdigest()[:32]
+
+
+def decoded(folder: Path, pictures: list[Entry]) -> Dataset:
+    """The dataset, once every picture has been measured; BadRequest names the first bad one."""
+    from headstart.practical.data import load_image_folder, read_image
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's: about odd metadata, and about sizes that are refused here
+        try_each(pictures, measure)
+        try:
+            return load_image_folder(folder)
+        except Exception:
+            try_each(pictures, lambda picture: read_image(Path(picture)))
+            raise
+
+
+def try_each(pictures: list[Entry], look: Callable[[Entry], object]) -> None:
+    """Look at each picture, and name the one where that fails: each of Pillow's formats fails in its own ways."""
+    for picture in pictures:
+        try:
+            look(picture)
+        except Exception as error:
+            problem = f"no image that can be read ({error!s:.200})"
+            raise BadRequest(f"{picture.path}: {problem}: repair it or remove it") from error
+
+
+def measure(picture: Entry) -> None:
+    """ValueError if this is no picture, or would fill the memory; nothing of it is decoded."""
+    from PIL import Image
+
+    if not picture.is_file():
+        raise ValueError("it is no file")
+    with Image.open(picture.path, formats=FORMATS) as image:
+        width, height = image.size
+    if width * height > MOST_PIXELS or picture.stat().st_size > MOST_BYTES:
+        raise ValueError(f"{width} x {height} pixels: {MOST_PIXELS:,} and {MOST_BYTES:,} bytes are the limit")
+
+
+def kept_dataset(file: Path) -> Dataset | None:
+    """The dataset as decoded at an earlier time; None if it is not there, or damaged in any way."""
+    from headstart.practical.data import Dataset
+
+    try:
+        with file.open("rb") as content, np.load(content, allow_pickle=False) as kept:
+            arrays = dict(kept)
+        return Dataset(**arrays | {"class_names": tuple(arrays["class_names"].tolist()), "name": str(arrays["name"])})
+    except Exception:  # whatever is wrong with it, the images can be decoded again
+        return None
+
+
+def keep(dataset: Dataset, file: Path) -> None:
+    """Write the decoded images, and remove all but the newest; OSError if they cannot be kept."""
+    write_arrays(file, {name: np.asarray(value) for name, value in vars(dataset).items()})
+    copies = sorted(file.parent.glob("*images-*"), key=lambda copy: copy.stat().st_mtime_ns)
+    for copy in copies[:-MOST_KEPT]:  # among them a part-file that a killed run has left
+        copy.unlink(missing_ok=True)

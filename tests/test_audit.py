@@ -1,0 +1,240 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from conftest import TinyRun
+from headstart.practical.audit import audit
+from headstart.practical.network import WEIGHT_LAYERS, build_network, colour_statistics
+from headstart.practical.training import Trained
+
+Copy = Callable[[keras.Model], keras.Model]
+
+
+def broken_rules(run: TinyRun, **tampered: Any) -> set[str]:
+    """The rules that do not hold once these are put in the place of the run's."""
+    strategies = tuple(tampered.get(trained.name, trained) for trained in run.strategies)
+    source = tampered.get("source", run.source)
+    table = audit(tampered.get("part_a", run.part_a), tampered.get("part_b", run.part_b), source, strategies)
+    return set(table.loc[~table["holds"].astype(bool), "rule"])
+
+
+def test_an_honest_run_keeps_every_rule_and_shows_why(tiny_run: TinyRun) -> None:
+    table = audit(tiny_run.part_a, tiny_run.part_b, tiny_run.source, tiny_run.strategies)
+    assert list(table.columns) == ["rule", "holds", "evidence"]
+    assert table["holds"].all(), table[~table["holds"].astype(bool)].to_string()
+    assert set(map(type, table["holds"])) <= {bool, np.bool_}
+    assert table["evidence"].str.len().min() > 3
+    assert table["rule"].is_unique
+    for name in ("a", "scratch", "last_layer", "two_layers"):
+        assert table["rule"].str.startswith(f"{name}: ").sum() >= 8
+
+
+# The data
+
+
+@pytest.mark.parametrize("name", ["a", "b"])
+def test_a_test_image_among_the_training_images_is_found(name: str, tiny_run: TinyRun) -> None:
+    part = getattr(tiny_run, f"part_{name}")
+    leaky = replace(part, x_test=np.concatenate([part.x_train[3:4], part.x_test[1:]]))
+    assert f"{name.upper()}: no test image is trained on" in broken_rules(tiny_run, **{f"part_{name}": leaky})
+
+
+@pytest.mark.parametrize("name", ["a", "b"])
+def test_labels_that_were_not_renumbered_are_found(name: str, tiny_run: TinyRun) -> None:
+    part = getattr(tiny_run, f"part_{name}")
+    shifted = replace(part, y_train=part.y_train + 1, y_test=part.y_test + 1)
+    broken = broken_rules(tiny_run, **{f"part_{name}": shifted})
+    assert broken == {f"{name.upper()}: labels are renumbered from 0 without a gap"}
+
+
+@pytest.mark.parametrize("names", [("four", "zero"), ("four", "nine", "ten"), ("four",)])
+def test_a_class_in_both_parts_or_a_part_b_of_other_than_two_classes_is_found(
+    names: tuple[str, ...], tiny_run: TinyRun
+) -> None:
+    part_b = replace(tiny_run.part_b, class_names=names)
+    assert "Part B has two classes, part A all others" in broken_rules(tiny_run, part_b=part_b)
+
+
+# The network
+
+
+def move_fc1_to_the_front(built: list[layers.Layer]) -> list[layers.Layer]:
+    fc1 = next(layer for layer in built if layer.name == "fc1")
+    others = [layer for layer in built if layer is not fc1]
+    return [others[0], fc1, *others[1:]]
+
+
+def without(name: str) -> Callable[[list[layers.Layer]], list[layers.Layer]]:
+    return lambda built: [layer for layer in built if layer.name != name]
+
+
+def with_extra(make: Callable[[], layers.Layer], place: int) -> Callable[[list[layers.Layer]], list[layers.Layer]]:
+    def change(built: list[layers.Layer]) -> list[layers.Layer]:
+        at = place if place > 0 else len(built)
+        return [*built[:at], make(), *built[at:]]
+
+    return change
+
+
+def activated(name: str, function: str) -> Callable[[list[layers.Layer]], list[layers.Layer]]:
+    def change(built: list[layers.Layer]) -> list[layers.Layer]:
+        next(layer for layer in built if layer.name == name).activation = keras.activations.get(function)
+        return built
+
+    return change
+
+
+def without_dropout(built: list[layers.Layer]) -> list[layers.Layer]:
+    for layer in built:
+        if isinstance(layer, layers.Dropout):
+            layer.rate = 0.0
+    return built
+
+
+ARCHITECTURE = "four convolutions, two max-poolings, two fully connected layers last"
+ACTIVATIONS = "ReLU everywhere, softmax last"
+WEIGHTS = "no other layer has weights"
+
+
+@pytest.mark.parametrize(
+    ("change", "rule"),
+    [
+        pytest.param(without("pool1"), ARCHITECTURE, id="one pooling"),
+        pytest.param(with_extra(layers.MaxPooling2D, 3), ARCHITECTURE, id="three poolings"),
+        pytest.param(
+            with_extra(lambda: layers.Conv2D(4, 3, padding="same", activation="relu", name="conv5"), 2),
+            ARCHITECTURE,
+            id="five convolutions",
+        ),
+        pytest.param(
+            with_extra(lambda: layers.Dense(2, activation="softmax", name="fc3"), 0), ARCHITECTURE, id="three dense"
+        ),
+        pytest.param(move_fc1_to_the_front, ARCHITECTURE, id="fc1 in front of the convolutions"),
+        pytest.param(activated("conv2", "tanh"), ACTIVATIONS, id="tanh"),
+        pytest.param(activated("fc1", "linear"), ACTIVATIONS, id="no activation"),
+        pytest.param(activated("fc2", "sigmoid"), ACTIVATIONS, id="sigmoid last"),
+        pytest.param(with_extra(lambda: layers.Activation("tanh"), 5), ACTIVATIONS, id="a layer of tanh"),
+        pytest.param(with_extra(layers.LeakyReLU, 5), ACTIVATIONS, id="a leaky ReLU"),
+        pytest.param(without_dropout, "dropout regularises", id="no dropout"),
+        pytest.param(with_extra(layers.BatchNormalization, 3), WEIGHTS, id="batch normalisation"),
+    ],
+)
+def test_another_network_than_the_specifications_is_found(
+    change: Callable[[list[layers.Layer]], list[layers.Layer]], rule: str, tiny_run: TinyRun
+) -> None:
+    built = [type(layer).from_config(layer.get_config()) for layer in tiny_run.scratch.network.layers]
+    network = keras.Sequential([keras.Input((32, 32, 3)), *change(built)], name="scratch")
+    assert f"scratch: {rule}" in broken_rules(tiny_run, scratch=replace(tiny_run.scratch, network=network))
+
+
+def test_another_architecture_than_network_as_is_found(tiny_run: TinyRun) -> None:
+    wide = replace(tiny_run.recipe_b, widths=(4, 4, 8, 10))
+    network = build_network(2, wide, colour_statistics(tiny_run.part_b.x_train), seed=0, name="scratch")
+    broken = broken_rules(tiny_run, scratch=replace(tiny_run.scratch, network=network))
+    assert broken == {"All networks have one architecture but for the last layer's outputs"}
+
+
+# The training
+
+
+def without_last_row(trained: Trained) -> Trained:
+    return replace(trained, history=trained.history.iloc[:-1])
+
+
+def with_an_epoch_twice(trained: Trained) -> Trained:
+    return replace(trained, history=trained.history.assign(epoch=[1, 2, 2, 4]))
+
+
+def with_an_old_optimizer(trained: Trained) -> Trained:
+    return replace(trained, optimizer_steps=2 * trained.optimizer_steps)
+
+
+def with_a_better_epoch_reported(trained: Trained) -> Trained:
+    right = np.eye(2, dtype=np.float32)[trained.labels]
+    return replace(trained, probabilities=right)
+
+
+@pytest.mark.parametrize(
+    ("tamper", "rule"),
+    [
+        (without_last_row, "4 epochs"),
+        (with_an_epoch_twice, "4 epochs"),
+        (with_an_old_optimizer, "a new optimizer"),
+        (with_a_better_epoch_reported, "the last epoch is reported, not the best"),
+    ],
+)
+def test_another_training_than_the_recipes_is_found(
+    tamper: Callable[[Trained], Trained], rule: str, tiny_run: TinyRun
+) -> None:
+    assert tiny_run.scratch.test_accuracy < 1
+    assert f"scratch: {rule}" in broken_rules(tiny_run, scratch=tamper(tiny_run.scratch))
+
+
+@pytest.mark.parametrize("name", ["source", "scratch", "last_layer"])
+def test_a_normalisation_that_has_seen_test_images_is_found(name: str, tiny_run: TinyRun, copy_network: Copy) -> None:
+    part = tiny_run.part_b if name == "scratch" else tiny_run.part_a
+    seen = colour_statistics(np.concatenate([part.x_train, part.x_test]))
+    trained = getattr(tiny_run, name)
+    network = build_network(len(trained.class_names), trained.recipe, seen, seed=0, name=trained.name)
+    network.set_weights(trained.network.get_weights())
+    broken = broken_rules(tiny_run, **{name: replace(trained, network=network)})
+    assert f"{trained.name}: normalised with training images alone" in broken
+
+
+def test_a_strategy_with_a_recipe_of_its_own_is_found(tiny_run: TinyRun) -> None:
+    favoured = replace(tiny_run.two_layers, recipe=replace(tiny_run.recipe_b, learning_rate=1.0))
+    assert broken_rules(tiny_run, two_layers=favoured) == {"All strategies on B share one recipe"}
+
+
+def test_a_source_that_was_trained_further_is_found(tiny_run: TinyRun, copy_network: Copy) -> None:
+    network = copy_network(tiny_run.source.network)
+    kernel, bias = network.get_layer("fc1").get_weights()
+    network.get_layer("fc1").set_weights([kernel, bias + np.float32(1e-6)])
+    broken = broken_rules(tiny_run, source=replace(tiny_run.source, network=network))
+    assert broken == {"No strategy changed network A"}
+
+
+# The transfer
+
+
+@pytest.mark.parametrize("layer", WEIGHT_LAYERS[:4])
+def test_a_frozen_layer_that_changed_is_found(layer: str, tiny_run: TinyRun) -> None:
+    hashes = tiny_run.two_layers.hashes_after | {layer: "0" * 64}
+    broken = broken_rules(tiny_run, two_layers=replace(tiny_run.two_layers, hashes_after=hashes))
+    assert broken == {"two_layers: exactly 4 layers frozen"}
+
+
+def test_freezing_that_does_not_freeze_is_found(tiny_run: TinyRun) -> None:
+    """fc1 was trained, whatever is said of it."""
+    broken = broken_rules(tiny_run, two_layers=replace(tiny_run.two_layers, frozen=5))
+    assert broken == {"two_layers: exactly 5 layers frozen"}
+
+
+def test_a_layer_that_should_have_been_trained_and_was_not_is_found(tiny_run: TinyRun) -> None:
+    broken = broken_rules(tiny_run, last_layer=replace(tiny_run.last_layer, frozen=4))
+    assert broken == {"last_layer: exactly 4 layers frozen"}
+
+
+def test_layers_that_were_not_copied_or_should_not_have_been_are_found(tiny_run: TinyRun) -> None:
+    fresh = tiny_run.two_layers.hashes_before | {"conv2": "0" * 64}
+    broken = broken_rules(tiny_run, two_layers=replace(tiny_run.two_layers, hashes_before=fresh))
+    assert "two_layers: starts from 5 layers of A" in broken
+    inherited = tiny_run.scratch.hashes_before | {"conv1": tiny_run.source.hashes_after["conv1"]}
+    broken = broken_rules(tiny_run, scratch=replace(tiny_run.scratch, hashes_before=inherited))
+    assert broken == {"scratch: starts from 0 layers of A"}
+
+
+def test_probabilities_measured_with_dropout_in_the_frozen_layers_are_found(
+    tiny_run: TinyRun, copy_network: Copy
+) -> None:
+    network = copy_network(tiny_run.last_layer.network)
+    noisy = np.asarray(network(tiny_run.part_b.x_test, training=True))
+    broken = broken_rules(tiny_run, last_layer=replace(tiny_run.last_layer, probabilities=noisy))
+    assert "last_layer: the frozen layers worked in inference mode" in broken

@@ -1,0 +1,285 @@
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from scipy.stats import binomtest
+
+from headstart.practical.conclusions import (
+    conclude,
+    describe_best,
+    describe_convergence,
+    describe_gap,
+    describe_network,
+    describe_transfer,
+)
+from headstart.practical.evaluation import compare
+from headstart.practical.training import Trained
+
+Make = Callable[..., Trained]
+
+
+def best(*strategies: Trained) -> str:
+    return describe_best(strategies, compare(strategies))
+
+
+def three(make: Make, scratch: int, last_layer: int, two_layers: int, of: int = 1000) -> list[Trained]:
+    return [make("scratch", scratch, of), make("last_layer", last_layer, of), make("two_layers", two_layers, of)]
+
+
+# Which one is best
+
+
+def test_transfer_that_helps_is_said_to_help(make_trained: Make) -> None:
+    scratch, last_layer, two_layers = three(make_trained, 700, 800, 900)
+    text = best(scratch, last_layer, two_layers)
+    assert text.startswith("“Two layers” has the best test accuracy, 90.0%.")
+    assert "10.0 points ahead of “Last layer”" in text
+    assert "20.0 points ahead of “From scratch”" in text
+    assert text.count("more than chance explains") == 2
+    assert "chance may explain" not in text
+    pairs = compare([scratch, last_layer, two_layers])
+    assert "network A helped (+20.0 points" in describe_transfer(two_layers, scratch, pairs)
+
+
+def test_transfer_that_loses_is_said_to_hurt(make_trained: Make) -> None:
+    scratch, last_layer, two_layers = three(make_trained, 900, 700, 800)
+    text = best(scratch, last_layer, two_layers)
+    assert text.startswith("“From scratch” has the best test accuracy, 90.0%.")
+    assert "20.0 points ahead of “Last layer”" in text
+    pairs = compare([scratch, last_layer, two_layers])
+    said = describe_transfer(last_layer, scratch, pairs)
+    assert "network A hurt (-20.0 points" in said
+    assert "helped" not in said
+
+
+def test_a_lead_that_chance_may_explain_is_not_called_real(make_trained: Make) -> None:
+    scratch, last_layer, two_layers = three(make_trained, 898, 900, 899)
+    text = best(scratch, last_layer, two_layers)
+    assert text.startswith("“Last layer” has the best test accuracy, 90.0%.")
+    assert text.count("chance may explain: no difference is shown") == 2
+    assert "more than chance explains" not in text
+    pairs = compare([scratch, last_layer, two_layers])
+    said = describe_transfer(last_layer, scratch, pairs)
+    assert "made no difference that this test can tell from chance" in said
+    assert "helped" not in said
+    assert "hurt" not in said
+
+
+def test_a_tie_at_the_top_is_shared(make_trained: Make) -> None:
+    text = best(*three(make_trained, 700, 900, 900))
+    assert "“Last layer” and “Two layers” share the best test accuracy, 90.0%." in text
+    assert text.count("From scratch") == 1
+
+
+def test_equal_strategies_have_no_best(make_trained: Make) -> None:
+    scratch, last_layer, two_layers = three(make_trained, 800, 800, 800)
+    text = best(scratch, last_layer, two_layers)
+    assert "same test accuracy, 80.0%" in text
+    assert "no best" in text
+    pairs = compare([scratch, last_layer, two_layers])
+    assert "made no difference" in describe_transfer(last_layer, scratch, pairs)
+
+
+def test_equal_accuracies_on_different_images_are_equal(make_trained: Make) -> None:
+    one, other = make_trained("scratch", [True, True, False]), make_trained("last_layer", [False, True, True])
+    assert "no best" in best(one, other)
+
+
+def test_one_point_is_singular_and_p_values_are_shown(make_trained: Make) -> None:
+    text = best(make_trained("scratch", 890, 1000), make_trained("last_layer", 900, 1000))
+    assert "1.0 point ahead" in text
+    assert "p = 0.002" in text  # 10 images against none: 2 / 2^10
+    assert "p < 0.001" in best(make_trained("scratch", 0, 1000), make_trained("last_layer", 1000, 1000))
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@given(st.lists(st.lists(st.booleans(), min_size=12, max_size=12), min_size=3, max_size=3))
+def test_whatever_came_out_the_words_agree_with_the_numbers(make_trained: Make, right: list[list[bool]]) -> None:
+    names = ("scratch", "last_layer", "two_layers")
+    scratch, *transfers = strategies = [make_trained(*pair) for pair in zip(names, right, strict=True)]
+    pairs = compare(strategies)
+    text = describe_best(strategies, pairs)
+    top = max(trained.test_accuracy for trained in strategies)
+    at_the_top = [trained for trained in strategies if trained.test_accuracy == top]
+    if len(at_the_top) == 3:
+        assert "no best" in text
+    else:
+        praised = re.findall(r"“(.+?)”", text[: text.index("best test accuracy")])
+        assert sorted(praised) == sorted(trained.title for trained in at_the_top)
+        behind = re.findall(r"(\d+\.\d) points? ahead of “(.+?)”", text)
+        gaps = {t.title: f"{100 * (top - t.test_accuracy):.1f}" for t in strategies if t not in at_the_top}
+        assert {title: gap for gap, title in behind} == gaps
+    for trained in transfers:
+        mine, its = (t.probabilities.argmax(axis=1) == t.labels for t in (trained, scratch))
+        wins, losses = int((mine & ~its).sum()), int((its & ~mine).sum())
+        text = describe_transfer(trained, scratch, pairs)
+        assert f"({100 * (mine.mean() - its.mean()):+.1f} points" in text
+        if not wins + losses or binomtest(wins, wins + losses).pvalue >= 0.05:
+            assert "made no difference" in text
+        if "helped" in text:
+            assert wins > losses
+        if "hurt" in text:
+            assert losses > wins
+
+
+# What transfer changed
+
+
+def test_the_head_start_is_counted_in_epochs_seconds_and_points(make_trained: Make) -> None:
+    scratch = make_trained(
+        "scratch",
+        80,
+        seconds=61.4,
+        curves={"test_accuracy": [0.5, 0.6, 0.7, 0.75, 0.8], "train_accuracy": [0.5, 0.6, 0.7, 0.8, 0.95]},
+    )
+    transferred = make_trained(
+        "last_layer",
+        90,
+        seconds=7.0,
+        curves={"test_accuracy": [0.81, 0.79, 0.85, 0.88, 0.9], "train_accuracy": [0.5, 0.6, 0.7, 0.8, 0.93]},
+    )
+    text = describe_transfer(transferred, scratch, compare([scratch, transferred]))
+    assert "reached 80.0% after 1 epoch, from scratch after 5 epochs" in text
+    assert "took 7 s, from scratch 61 s" in text
+    assert re.search(r"\b3\.0 points", text)
+    assert re.search(r"\b15\.0", text)
+
+
+def test_the_pair_may_stand_either_way_in_the_table(make_trained: Make) -> None:
+    scratch, transferred = make_trained("scratch", 700, 1000), make_trained("last_layer", 900, 1000)
+    one_way = describe_transfer(transferred, scratch, compare([scratch, transferred]))
+    assert one_way == describe_transfer(transferred, scratch, compare([transferred, scratch]))
+
+
+# Whether it converged
+
+
+def with_loss(make: Make, *losses: float) -> str:
+    return describe_convergence(make(curves={name: list(losses) for name in ("train_loss", *OTHERS)}))
+
+
+OTHERS = ("train_accuracy", "test_loss", "test_accuracy")
+
+
+def test_a_loss_that_has_settled_converged(make_trained: Make) -> None:
+    text = with_loss(make_trained, 1.0, 0.6, 0.4, 0.31, 0.3)
+    assert "converged" in text
+    assert "not" not in text
+    assert "1.000" in text
+    assert "0.300" in text
+    assert "1.4%" in text  # 0.01 of 0.70
+
+
+def test_a_loss_that_still_falls_was_still_improving(make_trained: Make) -> None:
+    text = with_loss(make_trained, 1.0, 0.8, 0.6, 0.4, 0.2)
+    assert "still improving" in text
+    assert "25.0%" in text
+    assert "converged" not in text
+
+
+def test_a_loss_that_rose_did_not_converge(make_trained: Make) -> None:
+    assert "did not converge" in with_loss(make_trained, 0.7, 0.6, 0.6, 0.7, 0.8)
+
+
+def test_a_loss_that_shot_up_in_the_end_did_not_converge_though_it_is_below_its_start(make_trained: Make) -> None:
+    text = with_loss(make_trained, 1.0, 0.3, 0.2, 0.1, 0.9)
+    assert "It converged" not in text
+
+
+def test_a_loss_that_is_not_a_number_did_not_converge(make_trained: Make) -> None:
+    for odd in (np.nan, np.inf):
+        text = with_loss(make_trained, 0.7, 0.6, odd, odd, odd)
+        assert "did not converge" in text
+        assert "not a finite number" in text
+
+
+@pytest.mark.parametrize(("epochs", "said"), [(1, "1 epoch."), (4, "4 epochs.")])
+def test_few_epochs_cannot_tell(epochs: int, said: str, make_trained: Make) -> None:
+    text = with_loss(make_trained, *[0.5] * epochs)
+    assert f"cannot be told from {said}" in text
+
+
+# Whether it was regularised
+
+
+def gap(make: Make, train: float, test: float, test_loss: list[float]) -> str:
+    return describe_gap(
+        make(curves={"train_accuracy": [train] * 5, "test_accuracy": [test] * 5, "test_loss": test_loss})
+    )
+
+
+def test_a_wide_gap_is_overfitting(make_trained: Make) -> None:
+    text = gap(make_trained, 0.99, 0.8, [0.5] * 5)
+    assert "It overfits" in text
+    assert "99.0% on training and 80.0% on test images" in text
+
+
+def test_a_test_loss_that_rises_is_the_beginning_of_it(make_trained: Make) -> None:
+    text = gap(make_trained, 0.85, 0.8, [0.9, 0.4, 0.45, 0.5, 0.6])
+    assert "begins to show" in text
+    assert "0.400 (epoch 2) to 0.600" in text
+
+
+@pytest.mark.parametrize("train", [0.7, 0.85])
+def test_a_narrow_gap_and_a_low_test_loss_are_no_overfitting(train: float, make_trained: Make) -> None:
+    text = gap(make_trained, train, 0.8, [0.9, 0.6, 0.5, 0.42, 0.41])
+    assert "held down" in text
+    assert "It overfits" not in text
+
+
+def test_of_a_loss_that_is_not_a_number_nothing_is_said(make_trained: Make) -> None:
+    text = gap(make_trained, 0.5, 0.5, [np.nan] * 5)
+    assert "held down" not in text
+    assert "overfits" not in text
+
+
+# All of it
+
+
+def test_a_network_is_described_by_its_accuracy_interval_and_number_of_test_images(make_trained: Make) -> None:
+    text = describe_network(make_trained("a", 1800, 2000))
+    assert text.startswith("Network A: ")
+    assert "90.0% of 2,000 test images" in text
+    assert "88.6% to 91.2%" in text
+    assert "after epoch 5" in text
+
+
+def test_digits_are_named_and_real_images_are_not_talked_down(make_trained: Make) -> None:
+    strategies = three(make_trained, 700, 800, 900)
+    source = make_trained("a", 850, 1000)
+    on_digits = conclude(source, strategies, compare(strategies), "scikit-learn digits, not CIFAR-10")
+    assert "digits" in on_digits[0]
+    assert "nothing about CIFAR-10" in on_digits[0]
+    on_images = conclude(source, strategies, compare(strategies), "CIFAR-10")
+    assert on_digits[1:] == on_images
+    assert not any("digits" in paragraph for paragraph in on_images)
+
+
+@pytest.mark.parametrize(
+    "curves",
+    [{}, {"train_loss": [np.nan] * 5, "test_loss": [np.nan] * 5}, {"train_loss": [0.5]}],
+    ids=["as usual", "not a number", "one epoch"],
+)
+@pytest.mark.parametrize("right", [(0, 0, 0), (100, 100, 100), (90, 80, 70), (50, 90, 90)])
+def test_the_conclusions_say_everything_of_every_network_and_never_fail(
+    curves: dict[str, Any], right: tuple[int, int, int], make_trained: Make
+) -> None:
+    names = ("scratch", "last_layer", "two_layers")
+    strategies = [make_trained(name, n, curves=dict(curves)) for name, n in zip(names, right, strict=True)]
+    source = make_trained("a", 85, curves=dict(curves))
+    paragraphs = conclude(source, strategies, compare(strategies), "CIFAR-10")
+    assert len(paragraphs) == 1 + 2 + 4 + 1
+    whole = "\n".join(paragraphs)
+    for trained in (source, *strategies):
+        assert f"{trained.title}: after epoch" in whole
+        assert trained.title in whole
+    assert "nan" not in whole
+    assert "one seed" in paragraphs[-1]
+    if "train_loss" in curves and len(curves["train_loss"]) == 1:
+        assert whole.count("cannot be told from 1 epoch.") == 4

@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from PIL import Image
+
+from headstart.practical.evaluation import accuracy_interval
+from headstart.practical.figures import plot_comparison, plot_network
+from headstart.practical.training import Trained
+
+pytestmark = pytest.mark.usefixtures("closed_figures")
+
+DATA = "scikit-learn digits, not CIFAR-10"
+
+
+@pytest.fixture
+def three(make_trained: Callable[..., Trained]) -> list[Trained]:
+    return [make_trained("scratch", 70), make_trained("last_layer", 80), make_trained("two_layers", 92)]
+
+
+def words(figure: Figure) -> str:
+    return figure.get_suptitle()
+
+
+def legend(ax: Axes) -> list[str]:
+    return [text.get_text() for text in ax.get_legend().get_texts()]
+
+
+def test_a_networks_figure_shows_loss_and_accuracy_of_training_and_test(make_trained: Callable[..., Trained]) -> None:
+    trained = make_trained("last_layer", 81)
+    figure = plot_network(trained, DATA)
+    left, right = figure.axes
+    assert "loss" in left.get_ylabel()
+    assert "accuracy" in right.get_ylabel()
+    assert "%" in right.get_ylabel()
+    for ax, quantity, scale in ((left, "loss", 1), (right, "accuracy", 100)):
+        assert "epoch" in ax.get_xlabel()
+        assert [label.split()[0] for label in legend(ax)] == ["training", "test"]
+        for line, part in zip(ax.lines, ("train", "test"), strict=True):
+            np.testing.assert_allclose(line.get_xdata(), [1, 2, 3, 4, 5])
+            np.testing.assert_allclose(line.get_ydata(), scale * trained.history[f"{part}_{quantity}"])
+    assert "Last layer" in words(figure)
+    assert "81.0%" in words(figure)
+
+
+def test_the_comparison_shows_every_strategys_curve_and_its_last_accuracy_with_its_interval(
+    three: list[Trained],
+) -> None:
+    figure = plot_comparison(three, DATA)
+    left, right = figure.axes
+    assert "epoch" in left.get_xlabel()
+    assert "accuracy" in left.get_ylabel()
+    assert "95% interval" in right.get_ylabel()
+    assert legend(left) == ["From scratch", "Last layer", "Two layers"]
+    assert [label.get_text().split() for label in right.get_xticklabels()] == [name.split() for name in legend(left)]
+    for trained, line, bar in zip(three, left.lines, right.containers, strict=True):
+        np.testing.assert_allclose(line.get_ydata(), 100 * trained.history["test_accuracy"])
+        (segment,) = bar[2][0].get_segments()
+        np.testing.assert_allclose(segment[:, 1], 100 * np.array(accuracy_interval(trained)))
+    assert [text.get_text() for text in right.texts] == ["70.0%", "80.0%", "92.0%"]
+    assert "cat or dog" in words(figure)
+
+
+def test_lines_differ_in_dash_and_in_mark_so_that_grey_print_tells_them_apart(three: list[Trained]) -> None:
+    for ax in (*plot_network(three[0], DATA).axes, plot_comparison(three, DATA).axes[0]):
+        assert len(ax.lines) >= 2
+        for looks in (
+            [line.get_linestyle() for line in ax.lines],
+            [line.get_marker() for line in ax.lines],
+            [line.get_color() for line in ax.lines],
+        ):
+            assert len(set(looks)) == len(looks)
+
+
+def test_every_figure_says_whose_images_these_are(three: list[Trained]) -> None:
+    assert DATA in words(plot_network(three[0], DATA))
+    assert DATA in words(plot_comparison(three, DATA))
+
+
+def test_five_strategies_are_all_drawn(make_trained: Callable[..., Trained]) -> None:
+    five = [make_trained(f"A{n}B", 60 + n) for n in range(1, 6)]
+    left, right = plot_comparison(five, DATA).axes
+    assert legend(left) == [trained.name for trained in five]
+    assert len(right.containers) == 5
+
+
+@pytest.mark.parametrize(
+    "curves",
+    [
+        {"train_loss": [np.nan] * 5, "test_loss": [np.nan] * 5},
+        {"train_loss": [0.5]},
+        {"train_loss": [0.0] * 5, "test_loss": [0.0] * 5, "test_accuracy": [1.0] * 5},
+        {"train_loss": [3e5, 2e5, 1e5, 1e4, 1e3]},
+    ],
+    ids=["not a number", "one epoch", "perfect", "huge"],
+)
+@pytest.mark.parametrize("right", [0, 50, 100])
+def test_odd_numbers_are_drawn_without_a_warning(
+    curves: dict[str, list[float]], right: int, make_trained: Callable[..., Trained]
+) -> None:
+    trained = make_trained("scratch", right, curves=curves)
+    for figure in (plot_network(trained, DATA), plot_comparison([trained, trained], DATA)):
+        figure.canvas.draw()
+        for ax in figure.axes:
+            assert np.isfinite([*ax.get_xlim(), *ax.get_ylim()]).all()
+
+
+def test_epochs_are_whole_numbers_on_the_axis(make_trained: Callable[..., Trained]) -> None:
+    figure = plot_network(make_trained(), DATA)
+    figure.canvas.draw()
+    for ax in figure.axes:
+        assert all(float(tick).is_integer() for tick in ax.get_xticks())
+
+
+def test_nothing_is_cut_off_and_the_saved_picture_is_not_blank(three: list[Trained], tmp_path: Path) -> None:
+    for number, figure in enumerate((plot_network(three[0], DATA), plot_comparison(three, DATA))):
+        figure.savefig(tmp_path / f"{number}.png", dpi=100)
+        with Image.open(tmp_path / f"{number}.png") as picture:
+            pixels = np.asarray(picture.convert("L"))
+        assert pixels.shape[1] == 1000
+        assert pixels.std() > 5
+        edges = (pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1])
+        assert all((edge == 255).all() for edge in edges)
+
+
+def test_figures_are_new_ones(three: list[Trained]) -> None:
+    before = len(plt.get_fignums())
+    assert plot_network(three[0], DATA) is not plot_network(three[0], DATA)
+    assert len(plt.get_fignums()) == before + 2

@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from keras import layers
+
+from conftest import TinyRun
+from headstart.practical.network import (
+    WEIGHT_LAYERS,
+    build_network,
+    colour_statistics,
+    input_statistics,
+    layer_table,
+    split_network,
+    weight_hashes,
+)
+from headstart.practical.recipe import RECIPE_A, Recipe
+
+PLAIN = ([0.0] * 3, [1.0] * 3)
+SMALL = Recipe(widths=(4, 4, 8, 8), units=16)
+
+
+def some_images(n: int = 6) -> np.ndarray:
+    return np.random.default_rng(0).integers(256, size=(n, 32, 32, 3), dtype=np.uint8)
+
+
+def test_the_network_is_the_specifications() -> None:
+    network = build_network(8, RECIPE_A, PLAIN, seed=0, name="a")
+    of_kind = {
+        kind: [layer.name for layer in network.layers if type(layer) is kind] for kind in map(type, network.layers)
+    }
+    assert of_kind[layers.Conv2D] == ["conv1", "conv2", "conv3", "conv4"]
+    assert len(of_kind[layers.MaxPooling2D]) == 2
+    assert of_kind[layers.Dense] == ["fc1", "fc2"]
+    assert [layer.name for layer in network.layers if layer.get_weights()] == list(WEIGHT_LAYERS)
+    assert network.layers[-1].name == "fc2"
+    activations = [network.get_layer(name).activation.__name__ for name in WEIGHT_LAYERS]
+    assert activations == ["relu"] * 5 + ["softmax"]
+    assert sum(layer.rate > 0 for layer in network.layers if isinstance(layer, layers.Dropout)) >= 1
+    extra = set(of_kind) - {layers.Conv2D, layers.MaxPooling2D, layers.Dense, layers.Dropout, layers.Flatten}
+    assert extra == {layers.Normalization}
+
+
+def test_it_has_as_many_weights_as_counted_by_hand() -> None:
+    network = build_network(2, Recipe(widths=(32, 32, 64, 64), units=512), PLAIN, seed=0, name="b")
+    sizes = [sum(weight.size for weight in network.get_layer(name).get_weights()) for name in WEIGHT_LAYERS]
+    assert sizes == [
+        3 * 3 * 3 * 32 + 32,
+        3 * 3 * 32 * 32 + 32,
+        3 * 3 * 32 * 64 + 64,
+        3 * 3 * 64 * 64 + 64,
+        8 * 8 * 64 * 512 + 512,
+        512 * 2 + 2,
+    ]
+    table = layer_table(network).set_index("layer")
+    assert table["parameters"].sum() == sum(sizes)
+    assert table.loc["fc1", ["kind", "activation", "output"]].tolist() == ["Dense", "relu", "512"]
+    assert table.loc["pool2", "output"] == "8 × 8 × 64"
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others() -> None:
+    first, again, other = (weight_hashes(build_network(2, SMALL, PLAIN, seed, "b")) for seed in (3, 3, 4))
+    assert first == again
+    assert all(first[name] != other[name] for name in WEIGHT_LAYERS)
+
+
+@given(hnp.arrays(np.uint8, st.tuples(st.integers(1, 4), st.integers(1, 4), st.integers(1, 4), st.just(3))))
+def test_colour_statistics_are_the_mean_and_variance_of_all_pixels(images: np.ndarray) -> None:
+    mean, variance = colour_statistics(images)
+    np.testing.assert_allclose(mean, images.mean(axis=(0, 1, 2)), atol=1e-9)
+    np.testing.assert_allclose(variance, images.var(axis=(0, 1, 2)), atol=1e-9)
+
+
+def test_raw_pixels_are_normalised_inside_the_network() -> None:
+    images = some_images(40) // np.array([1, 2, 5], np.uint8)
+    statistics = colour_statistics(images)
+    network = build_network(2, SMALL, statistics, seed=0, name="b")
+    inside = np.asarray(network.get_layer("normalise")(images))
+    np.testing.assert_allclose(inside.mean(axis=(0, 1, 2)), 0, atol=1e-4)
+    np.testing.assert_allclose(inside.std(axis=(0, 1, 2)), 1, atol=1e-4)
+    np.testing.assert_allclose(input_statistics(network), statistics)
+
+
+def test_probabilities_are_positive_and_sum_to_one_whatever_the_precision() -> None:
+    for precision in ("float32", "bfloat16"):
+        network = build_network(8, replace(SMALL, precision=precision), PLAIN, seed=0, name="a")
+        probabilities = network.predict_on_batch(some_images())
+        assert probabilities.dtype == np.float32
+        assert probabilities.shape == (6, 8)
+        assert (probabilities >= 0).all()
+        np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-6)
+
+
+def test_dropout_acts_in_training_alone() -> None:
+    network = build_network(2, replace(SMALL, dropout=(0.9, 0.9, 0.9)), PLAIN, seed=0, name="b")
+    images = some_images()
+    assert np.array_equal(network(images, training=False), network(images, training=False))
+    assert not np.array_equal(network(images, training=True), network(images, training=True))
+
+
+@pytest.mark.parametrize("frozen", range(6))
+def test_prefix_and_head_are_the_network_cut_in_two(frozen: int) -> None:
+    network = build_network(2, replace(SMALL, dropout=(0.9, 0.9, 0.9)), PLAIN, seed=0, name="b")
+    prefix, head = split_network(network, frozen)
+    inside = [layer.name for layer in prefix.layers if layer.get_weights()] if prefix else []
+    assert inside == list(WEIGHT_LAYERS[:frozen])
+    assert [layer.name for layer in head.layers if layer.get_weights()] == list(WEIGHT_LAYERS[frozen:])
+    images = some_images()
+    features = prefix.predict_on_batch(images) if prefix else images
+    assert np.array_equal(features, prefix.predict_on_batch(images) if prefix else images)
+    np.testing.assert_allclose(head.predict_on_batch(features), network.predict_on_batch(images), atol=1e-6)
+
+
+def test_the_dropout_in_front_of_the_first_trained_layer_belongs_to_the_head() -> None:
+    network = build_network(2, SMALL, PLAIN, seed=0, name="b")
+    for frozen, first in ((2, "dropout_conv3"), (4, "dropout_fc1"), (5, "dropout_fc2")):
+        assert split_network(network, frozen)[1].layers[0].name == first
+
+
+def test_training_the_head_trains_the_network() -> None:
+    network = build_network(2, SMALL, PLAIN, seed=0, name="b")
+    _, head = split_network(network, 4)
+    head.get_layer("fc2").set_weights([np.ones((16, 2)), np.zeros(2)])
+    assert np.array_equal(network.get_layer("fc2").get_weights()[0], np.ones((16, 2)))
+
+
+def test_a_hash_changes_with_the_last_bit_of_one_weight_and_no_other_hash_does() -> None:
+    network = build_network(2, SMALL, PLAIN, seed=0, name="b")
+    before = weight_hashes(network)
+    kernel, bias = network.get_layer("conv3").get_weights()
+    kernel.flat[7] = np.nextafter(kernel.flat[7], np.float32(1))
+    network.get_layer("conv3").set_weights([kernel, bias])
+    after = weight_hashes(network)
+    assert [name for name in WEIGHT_LAYERS if before[name] != after[name]] == ["conv3"]
+
+
+def test_a_saved_network_takes_raw_images_and_gives_the_same_probabilities(tiny_run: TinyRun, tmp_path: Path) -> None:
+    for trained in (tiny_run.source, tiny_run.last_layer):
+        trained.network.save(tmp_path / "network.keras")
+        reloaded = keras.saving.load_model(tmp_path / "network.keras")
+        part = tiny_run.part_a if trained is tiny_run.source else tiny_run.part_b
+        assert part.x_test.dtype == np.uint8
+        np.testing.assert_allclose(reloaded.predict_on_batch(part.x_test), trained.probabilities, atol=1e-5)
+        np.testing.assert_allclose(input_statistics(reloaded), input_statistics(trained.network))
+
+
+def test_a_copied_network_is_the_same_and_independent(
+    tiny_run: TinyRun, copy_network: Callable[[keras.Model], keras.Model]
+) -> None:
+    twin = copy_network(tiny_run.source.network)
+    assert weight_hashes(twin) == tiny_run.source.hashes_after
+    twin.get_layer("fc1").set_weights([np.zeros_like(weight) for weight in twin.get_layer("fc1").get_weights()])
+    assert weight_hashes(tiny_run.source.network) == tiny_run.source.hashes_after
