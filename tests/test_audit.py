@@ -25,6 +25,15 @@ def broken_rules(run: TinyRun, **tampered: Any) -> set[str]:
     return set(table.loc[~table["holds"].astype(bool), "rule"])
 
 
+def is_broken(broken: set[str], *words: str) -> bool:
+    """Whether a rule with all these words is among them."""
+    return any(all(word.lower() in rule.lower() for word in words) for rule in broken)
+
+
+def alone_is_broken(broken: set[str], *words: str) -> bool:
+    return len(broken) == 1 and is_broken(broken, *words)
+
+
 def test_an_honest_run_keeps_every_rule_and_shows_why(tiny_run: TinyRun) -> None:
     table = audit(tiny_run.part_a, tiny_run.part_b, tiny_run.source, tiny_run.strategies)
     assert list(table.columns) == ["rule", "holds", "evidence"]
@@ -33,7 +42,7 @@ def test_an_honest_run_keeps_every_rule_and_shows_why(tiny_run: TinyRun) -> None
     assert table["evidence"].str.len().min() > 3
     assert table["rule"].is_unique
     for name in ("a", "scratch", "last_layer", "two_layers"):
-        assert table["rule"].str.startswith(f"{name}: ").sum() >= 8
+        assert table["rule"].str.startswith(f"{name}: ").sum() >= 7
 
 
 # The data
@@ -43,7 +52,7 @@ def test_an_honest_run_keeps_every_rule_and_shows_why(tiny_run: TinyRun) -> None
 def test_a_test_image_among_the_training_images_is_found(name: str, tiny_run: TinyRun) -> None:
     part = getattr(tiny_run, f"part_{name}")
     leaky = replace(part, x_test=np.concatenate([part.x_train[3:4], part.x_test[1:]]))
-    assert f"{name.upper()}: no test image is trained on" in broken_rules(tiny_run, **{f"part_{name}": leaky})
+    assert is_broken(broken_rules(tiny_run, **{f"part_{name}": leaky}), f"part {name}", "test image")
 
 
 @pytest.mark.parametrize("name", ["a", "b"])
@@ -51,7 +60,7 @@ def test_labels_that_were_not_renumbered_are_found(name: str, tiny_run: TinyRun)
     part = getattr(tiny_run, f"part_{name}")
     shifted = replace(part, y_train=part.y_train + 1, y_test=part.y_test + 1)
     broken = broken_rules(tiny_run, **{f"part_{name}": shifted})
-    assert broken == {f"{name.upper()}: labels are renumbered from 0 without a gap"}
+    assert alone_is_broken(broken, f"part {name}", "labels")
 
 
 @pytest.mark.parametrize("names", [("four", "zero"), ("four", "nine", "ten"), ("four",)])
@@ -59,7 +68,7 @@ def test_a_class_in_both_parts_or_a_part_b_of_other_than_two_classes_is_found(
     names: tuple[str, ...], tiny_run: TinyRun
 ) -> None:
     part_b = replace(tiny_run.part_b, class_names=names)
-    assert "Part B has two classes, part A all others" in broken_rules(tiny_run, part_b=part_b)
+    assert is_broken(broken_rules(tiny_run, part_b=part_b), "part B has two classes")
 
 
 # The network
@@ -98,32 +107,30 @@ def without_dropout(built: list[layers.Layer]) -> list[layers.Layer]:
     return built
 
 
-ARCHITECTURE = "four convolutions, two max-poolings, two fully connected layers last"
-ACTIVATIONS = "ReLU everywhere, softmax last"
-WEIGHTS = "no other layer has weights"
+LAYERS, ACTIVATIONS = "fully connected", "softmax last"
 
 
 @pytest.mark.parametrize(
     ("change", "rule"),
     [
-        pytest.param(without("pool1"), ARCHITECTURE, id="one pooling"),
-        pytest.param(with_extra(layers.MaxPooling2D, 3), ARCHITECTURE, id="three poolings"),
+        pytest.param(without("pool1"), LAYERS, id="one pooling"),
+        pytest.param(with_extra(layers.MaxPooling2D, 3), LAYERS, id="three poolings"),
         pytest.param(
             with_extra(lambda: layers.Conv2D(4, 3, padding="same", activation="relu", name="conv5"), 2),
-            ARCHITECTURE,
+            LAYERS,
             id="five convolutions",
         ),
         pytest.param(
-            with_extra(lambda: layers.Dense(2, activation="softmax", name="fc3"), 0), ARCHITECTURE, id="three dense"
+            with_extra(lambda: layers.Dense(2, activation="softmax", name="fc3"), 0), LAYERS, id="three dense"
         ),
-        pytest.param(move_fc1_to_the_front, ARCHITECTURE, id="fc1 in front of the convolutions"),
+        pytest.param(move_fc1_to_the_front, LAYERS, id="fc1 in front of the convolutions"),
         pytest.param(activated("conv2", "tanh"), ACTIVATIONS, id="tanh"),
         pytest.param(activated("fc1", "linear"), ACTIVATIONS, id="no activation"),
         pytest.param(activated("fc2", "sigmoid"), ACTIVATIONS, id="sigmoid last"),
         pytest.param(with_extra(lambda: layers.Activation("tanh"), 5), ACTIVATIONS, id="a layer of tanh"),
-        pytest.param(with_extra(layers.LeakyReLU, 5), ACTIVATIONS, id="a leaky ReLU"),
-        pytest.param(without_dropout, "dropout regularises", id="no dropout"),
-        pytest.param(with_extra(layers.BatchNormalization, 3), WEIGHTS, id="batch normalisation"),
+        pytest.param(with_extra(layers.LeakyReLU, 5), f"{ACTIVATIONS}|{LAYERS}", id="a leaky ReLU"),
+        pytest.param(without_dropout, "dropout", id="no dropout"),
+        pytest.param(with_extra(layers.BatchNormalization, 3), LAYERS, id="batch normalisation"),
     ],
 )
 def test_another_network_than_the_specifications_is_found(
@@ -131,14 +138,14 @@ def test_another_network_than_the_specifications_is_found(
 ) -> None:
     built = [type(layer).from_config(layer.get_config()) for layer in tiny_run.scratch.network.layers]
     network = keras.Sequential([keras.Input((32, 32, 3)), *change(built)], name="scratch")
-    assert f"scratch: {rule}" in broken_rules(tiny_run, scratch=replace(tiny_run.scratch, network=network))
+    broken = broken_rules(tiny_run, scratch=replace(tiny_run.scratch, network=network))
+    assert any(is_broken(broken, "scratch: ", words) for words in rule.split("|"))
 
 
 def test_another_architecture_than_network_as_is_found(tiny_run: TinyRun) -> None:
     wide = replace(tiny_run.recipe_b, widths=(4, 4, 8, 10))
     network = build_network(2, wide, colour_statistics(tiny_run.part_b.x_train), seed=0, name="scratch")
-    broken = broken_rules(tiny_run, scratch=replace(tiny_run.scratch, network=network))
-    assert broken == {"All networks have one architecture but for the last layer's outputs"}
+    assert is_broken(broken_rules(tiny_run, scratch=replace(tiny_run.scratch, network=network)), "all networks")
 
 
 # The training
@@ -166,15 +173,15 @@ def with_a_better_epoch_reported(trained: Trained) -> Trained:
     [
         (without_last_row, "4 epochs"),
         (with_an_epoch_twice, "4 epochs"),
-        (with_an_old_optimizer, "a new optimizer"),
-        (with_a_better_epoch_reported, "the last epoch is reported, not the best"),
+        (with_an_old_optimizer, "new optimizer"),
+        (with_a_better_epoch_reported, "last epoch"),
     ],
 )
 def test_another_training_than_the_recipes_is_found(
     tamper: Callable[[Trained], Trained], rule: str, tiny_run: TinyRun
 ) -> None:
     assert tiny_run.scratch.test_accuracy < 1
-    assert f"scratch: {rule}" in broken_rules(tiny_run, scratch=tamper(tiny_run.scratch))
+    assert is_broken(broken_rules(tiny_run, scratch=tamper(tiny_run.scratch)), "scratch: ", rule)
 
 
 @pytest.mark.parametrize("name", ["source", "scratch", "last_layer"])
@@ -185,12 +192,12 @@ def test_a_normalisation_that_has_seen_test_images_is_found(name: str, tiny_run:
     network = build_network(len(trained.class_names), trained.recipe, seen, seed=0, name=trained.name)
     network.set_weights(trained.network.get_weights())
     broken = broken_rules(tiny_run, **{name: replace(trained, network=network)})
-    assert f"{trained.name}: normalised with training images alone" in broken
+    assert is_broken(broken, f"{trained.name}: ", "normalised")
 
 
 def test_a_strategy_with_a_recipe_of_its_own_is_found(tiny_run: TinyRun) -> None:
     favoured = replace(tiny_run.two_layers, recipe=replace(tiny_run.recipe_b, learning_rate=1.0))
-    assert broken_rules(tiny_run, two_layers=favoured) == {"All strategies on B share one recipe"}
+    assert alone_is_broken(broken_rules(tiny_run, two_layers=favoured), "strategies share one recipe")
 
 
 def test_a_source_that_was_trained_further_is_found(tiny_run: TinyRun, copy_network: Copy) -> None:
@@ -198,7 +205,7 @@ def test_a_source_that_was_trained_further_is_found(tiny_run: TinyRun, copy_netw
     kernel, bias = network.get_layer("fc1").get_weights()
     network.get_layer("fc1").set_weights([kernel, bias + np.float32(1e-6)])
     broken = broken_rules(tiny_run, source=replace(tiny_run.source, network=network))
-    assert broken == {"No strategy changed network A"}
+    assert alone_is_broken(broken, "no strategy changed network A")
 
 
 # The transfer
@@ -208,27 +215,27 @@ def test_a_source_that_was_trained_further_is_found(tiny_run: TinyRun, copy_netw
 def test_a_frozen_layer_that_changed_is_found(layer: str, tiny_run: TinyRun) -> None:
     hashes = tiny_run.two_layers.hashes_after | {layer: "0" * 64}
     broken = broken_rules(tiny_run, two_layers=replace(tiny_run.two_layers, hashes_after=hashes))
-    assert broken == {"two_layers: exactly 4 layers frozen"}
+    assert alone_is_broken(broken, "two_layers: 4 layers frozen")
 
 
 def test_freezing_that_does_not_freeze_is_found(tiny_run: TinyRun) -> None:
     """fc1 was trained, whatever is said of it."""
     broken = broken_rules(tiny_run, two_layers=replace(tiny_run.two_layers, frozen=5))
-    assert broken == {"two_layers: exactly 5 layers frozen"}
+    assert alone_is_broken(broken, "two_layers: 5 layers frozen")
 
 
 def test_a_layer_that_should_have_been_trained_and_was_not_is_found(tiny_run: TinyRun) -> None:
     broken = broken_rules(tiny_run, last_layer=replace(tiny_run.last_layer, frozen=4))
-    assert broken == {"last_layer: exactly 4 layers frozen"}
+    assert alone_is_broken(broken, "last_layer: 4 layers frozen")
 
 
 def test_layers_that_were_not_copied_or_should_not_have_been_are_found(tiny_run: TinyRun) -> None:
     fresh = tiny_run.two_layers.hashes_before | {"conv2": "0" * 64}
     broken = broken_rules(tiny_run, two_layers=replace(tiny_run.two_layers, hashes_before=fresh))
-    assert "two_layers: starts from 5 layers of A" in broken
+    assert is_broken(broken, "two_layers: 5 layers start from A")
     inherited = tiny_run.scratch.hashes_before | {"conv1": tiny_run.source.hashes_after["conv1"]}
     broken = broken_rules(tiny_run, scratch=replace(tiny_run.scratch, hashes_before=inherited))
-    assert broken == {"scratch: starts from 0 layers of A"}
+    assert alone_is_broken(broken, "scratch: 0 layers start from A")
 
 
 def test_probabilities_measured_with_dropout_in_the_frozen_layers_are_found(
@@ -237,4 +244,4 @@ def test_probabilities_measured_with_dropout_in_the_frozen_layers_are_found(
     network = copy_network(tiny_run.last_layer.network)
     noisy = np.asarray(network(tiny_run.part_b.x_test, training=True))
     broken = broken_rules(tiny_run, last_layer=replace(tiny_run.last_layer, probabilities=noisy))
-    assert "last_layer: the frozen layers worked in inference mode" in broken
+    assert is_broken(broken, "last_layer: ", "inference mode")

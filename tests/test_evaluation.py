@@ -64,7 +64,7 @@ def test_holms_correction_knows_no_order_and_only_raises(raw: list[float], rando
 
 
 def test_the_comparison_by_hand(make_trained: Callable[..., Trained]) -> None:
-    """Of 20 images all have 10 right; of the others scratch has one more, last_layer 9, two_layers the same 9 and it."""
+    """Of 20 images all have 10 right, scratch one more, last_layer the nine others, two_layers all."""
     scratch = make_trained("scratch", [True] * 10 + [True] + [False] * 9)
     last_layer = make_trained("last_layer", [True] * 10 + [False] + [True] * 9)
     two_layers = make_trained("two_layers", [True] * 20)
@@ -81,7 +81,7 @@ def test_the_comparison_by_hand(make_trained: Callable[..., Trained]) -> None:
 
 
 def test_holms_correction_can_take_a_significance_away(make_trained: Callable[..., Trained]) -> None:
-    """7 images against 1: p = 2 (1 + 8) / 2^8 = 0.0703; 6 against 0: p = 2 / 2^6 = 0.03125, times 3 no longer < 0.05."""
+    """Six images against none: p = 2 / 2^6 = 0.03125, and 3 times that is no longer less than 0.05."""
     first = make_trained("scratch", [True] * 14 + [False] * 6)
     second = make_trained("last_layer", [True] * 20)
     assert compare([first, second])["p_value"].tolist() == pytest.approx([0.03125])

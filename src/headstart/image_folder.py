@@ -10,6 +10,7 @@ import inspect
 import os
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -37,8 +38,8 @@ def read_images(folder: Path, say: Callable[[str], None]) -> Dataset:
     """
     pictures = list_pictures(folder)
     kept = user_cache_path("headstart") / f"images-{content_key(folder, pictures)}.npz"
-    dataset = kept_dataset(kept)
-    if dataset:
+    with suppress(Exception):  # it is not there, or is damaged in any way: the images can be decoded again
+        dataset = kept_dataset(kept)
         say(f"{len(pictures):,} images of {folder.name}, decoded earlier, are read from {kept}")
         return dataset
     say(f"decoding the {len(pictures):,} images of {folder.name}, once")
@@ -126,16 +127,13 @@ def measure(picture: Entry) -> None:
         raise ValueError(f"{width} x {height} pixels: {MOST_PIXELS:,} and {MOST_BYTES:,} bytes are the limit")
 
 
-def kept_dataset(file: Path) -> Dataset | None:
-    """The dataset as decoded at an earlier time; None if it is not there, or damaged in any way."""
+def kept_dataset(file: Path) -> Dataset:
+    """The dataset as decoded at an earlier time."""
     from headstart.practical.data import Dataset
 
-    try:
-        with file.open("rb") as content, np.load(content, allow_pickle=False) as kept:
-            arrays = dict(kept)
-        return Dataset(**arrays | {"class_names": tuple(arrays["class_names"].tolist()), "name": str(arrays["name"])})
-    except Exception:  # whatever is wrong with it, the images can be decoded again
-        return None
+    with file.open("rb") as content, np.load(content, allow_pickle=False) as kept:
+        fields = dict(kept)
+    return Dataset(**fields | {"class_names": tuple(fields["class_names"].tolist()), "name": str(fields["name"])})
 
 
 def keep(dataset: Dataset, file: Path) -> None:

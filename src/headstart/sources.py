@@ -46,8 +46,6 @@ def open_dataset(data: str, say: Callable[[str], None] = to_stderr, archive: Arc
         BadRequest: nothing of that name; or what is there is torn, foreign, hostile or empty.
         DownloadFailed: a BadRequest too; for "cifar10" only.
     """
-    from headstart.practical import data as practical
-
     reason = "asked for"
     if data in ("cifar10", "auto"):
         try:
@@ -55,10 +53,12 @@ def open_dataset(data: str, say: Callable[[str], None] = to_stderr, archive: Arc
         except DownloadFailed as failure:
             if data == "cifar10":
                 raise
-            reason = f"not CIFAR-10, because {failure}"
-            say(f"WARNING: these are scikit-learn's DIGITS, {reason.replace('not', 'NOT', 1)}")
+            reason = f"NOT CIFAR-10, because {failure}"
+            say(f"WARNING: these are scikit-learn's DIGITS, {reason}")
     if data in ("digits", "auto"):
-        return Opened(practical.load_dataset("digits"), f"scikit-learn's embedded digits ({reason})")
+        from headstart.practical.data import load_digit_images
+
+        return Opened(load_digit_images(), f"scikit-learn's embedded digits ({reason})")
     try:
         dataset, source = open_path(Path(data).expanduser(), say, archive)
     except BadRequest as error:

@@ -64,7 +64,7 @@ def audit_data(part_a: Dataset, part_b: Dataset) -> Iterator[Finding]:
 # %%
 def audit_network(trained: Trained, part: Dataset, normalised_with: Dataset) -> Iterator[Finding]:
     """The specification's network, read off the built one, and how it was trained and reported."""
-    name, built, epochs = trained.name, trained.network.layers, trained.recipe.epochs
+    name, built, epochs = trained.title, trained.network.layers, trained.recipe.epochs
     kinds = [type(layer).__name__ for layer in built]
     counts = {kind: kinds.count(kind) for kind in ("Conv2D", "MaxPooling2D", "Dense")}
     weighted = [layer.name for layer in built if layer.get_weights()]
@@ -95,7 +95,7 @@ def audit_network(trained: Trained, part: Dataset, normalised_with: Dataset) -> 
 # %%
 def audit_transfer(trained: Trained, source: Trained, part_b: Dataset) -> Iterator[Finding]:
     """What was copied, what stayed frozen, what was trained."""
-    name, before, after = trained.name, trained.hashes_before, trained.hashes_after
+    name, before, after = trained.title, trained.hashes_before, trained.hashes_after
     copied = [layer for layer in WEIGHT_LAYERS if before[layer] == source.hashes_after[layer]]
     holds = copied == list(WEIGHT_LAYERS[: trained.copied])
     yield f"{name}: {trained.copied} layers start from A", holds, f"equal to A's: {', '.join(copied) or 'none'}"

@@ -176,4 +176,5 @@ def plot_examples(part_a: Dataset, part_b: Dataset, rows: int = 4) -> Figure:
         ax.axis("off")
     figure.suptitle(f"Training images of every class\nData: {part_a.name}", fontsize=11)
     figure.tight_layout()
+    plt.close(figure)  # it is shown where it is displayed, not once more at the end of a cell
     return figure

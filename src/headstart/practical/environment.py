@@ -1,5 +1,5 @@
 """
-## The environment
+## The environment, and how tables look
 
 The same seed gives the same numbers on the same machine with the same versions. Another processor adds up in another
 order, and 20 epochs make visible differences out of invisible ones.
@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import os
 import platform
+from typing import Any
 
 import keras
 import numpy as np
+import pandas as pd
 import tensorflow as tf
 
 
@@ -26,6 +28,19 @@ def describe_environment() -> dict[str, str]:
         "cores": str(os.cpu_count()),
         "gpu": ", ".join(gpu.name for gpu in tf.config.list_physical_devices("GPU")) or "none",
     }
+
+
+FORMATS = {
+    **dict.fromkeys(("train_accuracy", "test_accuracy", "difference", "low", "high"), "{:.1%}"),
+    **dict.fromkeys(("train_loss", "test_loss", "p_value"), "{:.3f}"),
+    **dict.fromkeys(("trained weights", "parameters", "training images", "test images", "seconds"), "{:,.0f}"),
+}
+
+
+def readable(table: pd.DataFrame) -> pd.io.formats.style.Styler:
+    """A table for the eye: shares as percentages, rounded numbers, text to the left."""
+    formats: Any = {column: form for column, form in FORMATS.items() if column in table}
+    return table.style.hide(axis="index").format(formats).set_properties(None, **{"text-align": "left"})
 
 
 def set_up() -> None:

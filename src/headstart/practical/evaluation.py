@@ -86,10 +86,9 @@ def summarise(networks: Sequence[Trained]) -> pd.DataFrame:
         last = trained.history.iloc[-1]
         rows.append(
             {
-                "network": trained.name,
+                "network": trained.title,
                 "copied": trained.copied,
                 "frozen": trained.frozen,
-                "epochs": len(trained.history),
                 "trained weights": sum(int(np.prod(weight.shape)) for weight in trained.network.trainable_weights),
                 "train_accuracy": last["train_accuracy"],
                 "test_accuracy": trained.test_accuracy,

@@ -1,10 +1,17 @@
 """
 ## The recipe
 
-Everything that decides how a network is built and trained stands in one place. Part A is trained with `RECIPE_A`;
-the three strategies on part B share `RECIPE_B`, so that none gets a longer training, a better learning rate or more
-augmentation than another. The values were chosen on a validation part of the *training* images; the test images
-were never looked at for it.
+Everything that decides how a network is built and trained stands in one place. The values are set by hand, from
+common practice; none was picked by comparing test accuracies.
+
+- *Minimising the loss*: Adam with a learning rate that rises for a fifth of the training, so that the first, wild
+  gradients do no harm, and then falls to 0, so that the network settles.
+- *Holding down overfitting*: dropout; images that are mirrored and moved a little, which leaves their class as it is;
+  and label smoothing, which asks for 95% certainty instead of 100%.
+
+Part A is trained with `RECIPE_A`. The three strategies on part B share `RECIPE_B`, so that none gets a longer
+training, a better learning rate or more augmentation than another; it moves no image, so that what frozen layers make
+of the two views that remain can be computed once.
 """
 
 from __future__ import annotations

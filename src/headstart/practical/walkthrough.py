@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Does a network that has seen other classes get a head start?
 #
-# **Practical II, Machine Learning: Transfer Learning**
+# **Practical II, Machine Learning: Transfer Learning.** Registration number 2020387499.
 #
 # A small convolutional network learns to tell eight of CIFAR-10's ten classes apart (part A). Then the two classes
 # that it has never seen (part B) are learned in three ways:
@@ -27,7 +27,7 @@ import pandas as pd
 from IPython.display import Markdown, display
 
 # %%
-from headstart.practical.environment import describe_environment, set_up
+from headstart.practical.environment import describe_environment, readable, set_up
 
 set_up()
 
@@ -38,8 +38,7 @@ from headstart.practical.data import held_out_classes, load_dataset, plot_exampl
 dataset = load_dataset(DATA)
 part_a, part_b = split_classes(dataset, held_out_classes(REGISTRATION))
 display(Markdown(f"Registration number {REGISTRATION}: “{'” and “'.join(part_b.class_names)}” are held out."))
-display(table_of_parts(part_a, part_b))
-figure = plot_examples(part_a, part_b)
+display(readable(table_of_parts(part_a, part_b)), plot_examples(part_a, part_b))
 
 # %%
 from headstart.practical.recipe import RECIPE_A, RECIPE_B
@@ -54,7 +53,7 @@ from headstart.practical.network import build_network, colour_statistics, layer_
 
 # %%
 network_a = build_network(len(part_a.class_names), recipe_a, colour_statistics(part_a.x_train), seed=SEED, name="a")
-display(layer_table(network_a))
+display(readable(layer_table(network_a)))
 
 # %%
 from headstart.practical.training import train
@@ -87,8 +86,7 @@ from headstart.practical.conclusions import conclude, describe_best, describe_ne
 
 # %%
 source = train(network_a, part_a, recipe_a, callbacks=[live_progress("Network A")])
-figure = plot_network(source, dataset.name)
-display(Markdown(describe_network(source)))
+display(plot_network(source, dataset.name), Markdown(describe_network(source)))
 
 # %%
 from headstart.practical.transfer import LAST_LAYER, SCRATCH, TWO_LAYERS, transfer
@@ -100,8 +98,7 @@ from headstart.practical.transfer import LAST_LAYER, SCRATCH, TWO_LAYERS, transf
 
 # %%
 scratch = transfer(source, SCRATCH, part_b, recipe_b, callbacks=[live_progress("From scratch")])
-figure = plot_network(scratch, dataset.name)
-display(Markdown(describe_network(scratch)))
+display(plot_network(scratch, dataset.name), Markdown(describe_network(scratch)))
 
 # %% [markdown]
 # ## Strategy 2: fine-tuning in one layer
@@ -111,8 +108,7 @@ display(Markdown(describe_network(scratch)))
 
 # %%
 last_layer = transfer(source, LAST_LAYER, part_b, recipe_b, callbacks=[live_progress("Last layer")])
-figure = plot_network(last_layer, dataset.name)
-display(Markdown(describe_network(last_layer)))
+display(plot_network(last_layer, dataset.name), Markdown(describe_network(last_layer)))
 
 # %% [markdown]
 # ## Strategy 3: fine-tuning in two layers
@@ -122,8 +118,7 @@ display(Markdown(describe_network(last_layer)))
 
 # %%
 two_layers = transfer(source, TWO_LAYERS, part_b, recipe_b, callbacks=[live_progress("Two layers")])
-figure = plot_network(two_layers, dataset.name)
-display(Markdown(describe_network(two_layers)))
+display(plot_network(two_layers, dataset.name), Markdown(describe_network(two_layers)))
 
 # %% [markdown]
 # ## The comparison
@@ -135,10 +130,8 @@ display(Markdown(describe_network(two_layers)))
 # %%
 strategies = [scratch, last_layer, two_layers]
 pairs = compare(strategies)
-display(summarise([source, *strategies]))
-display(pairs)
-figure = plot_comparison(strategies, dataset.name)
-display(Markdown(describe_best(strategies, pairs)))
+display(readable(summarise([source, *strategies])), readable(pairs))
+display(plot_comparison(strategies, dataset.name), Markdown(describe_best(strategies, pairs)))
 
 # %% [markdown]
 # ## Conclusions
@@ -151,8 +144,7 @@ from headstart.practical.audit import audit
 
 # %%
 findings = audit(part_a, part_b, source, strategies)
-with pd.option_context("display.max_colwidth", None, "display.max_rows", None):
-    display(findings)
+display(readable(findings))
 display(Markdown(f"{findings['holds'].sum()} of {len(findings)} rules hold."))
 
 # %%
