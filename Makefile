@@ -4,7 +4,7 @@ REGISTRATION ?= 2020387499
 DATA ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test clean
+.PHONY: help install run test test-colab clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -20,8 +20,11 @@ test: .venv/.dev  ## all checks and tests
 	.venv/bin/mypy
 	.venv/bin/pytest
 
+test-colab: .venv/.dev .venv-colab/.installed  ## run the notebook on the versions that Colab has
+	HEADSTART_COLAB=$(CURDIR)/.venv-colab .venv/bin/pytest tests/test_colab.py
+
 clean:  ## remove the environment and what the tools left
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-colab .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -34,4 +37,10 @@ clean:  ## remove the environment and what the tools left
 
 .venv/.dev: .venv/.installed
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[cpu,notebook,dev]'
+	@touch $@
+
+.venv-colab/.installed: constraints-colab.txt
+	$(PYTHON) -m venv .venv-colab
+	.venv-colab/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints-colab.txt \
+		tensorflow-cpu keras pandas scipy scikit-learn matplotlib pillow jinja2 ipykernel nbclient
 	@touch $@

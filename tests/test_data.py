@@ -10,13 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from PIL import Image
 
-from headstart.practical.data import (
-    CIFAR10_CLASSES,
-    Dataset,
-    held_out_classes,
-    load_dataset,
-    split_classes,
-)
+from headstart.practical.data import CIFAR10_CLASSES, Dataset, held_out_classes, load_dataset, split_classes
 
 # The registration number
 

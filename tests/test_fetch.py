@@ -69,7 +69,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             body = content if whole else content[first:]
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            if first != len(CONTENT) - 1:  # which only asks whether the host is there
+            if first == len(CONTENT) - 1:  # so it is asked whether the host is there
+                self.wfile.write(body)
+            else:
                 self.server.asked.append(first)
                 self.server.sent.append(0)
                 self.send_body(fault, first, body)
@@ -158,7 +160,7 @@ def test_answering_hosts_are_told_from_the_others() -> None:
         for host in bad:
             host.__enter__()
         urls = [first.url, *(host.url for host in bad), refused_port(), last.url]
-        assert answering(urls, len(CONTENT), 1.0) == [first.url, last.url]
+        assert answering(urls, len(CONTENT), 0.8) == [first.url, last.url]
         for host in bad:
             host.__exit__()
 

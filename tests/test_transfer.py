@@ -7,21 +7,8 @@ import numpy as np
 import pytest
 
 from conftest import TinyRun
-from headstart.practical.network import (
-    WEIGHT_LAYERS,
-    build_network,
-    colour_statistics,
-    input_statistics,
-    weight_hashes,
-)
-from headstart.practical.transfer import (
-    LAST_LAYER,
-    SCRATCH,
-    STRATEGIES,
-    TWO_LAYERS,
-    Strategy,
-    transfer,
-)
+from headstart.practical.network import WEIGHT_LAYERS, build_network, colour_statistics, input_statistics, weight_hashes
+from headstart.practical.transfer import LAST_LAYER, SCRATCH, STRATEGIES, TWO_LAYERS, Strategy, transfer
 
 LEGAL = [(copied, frozen) for copied in range(6) for frozen in range(copied + 1)]
 
@@ -40,9 +27,7 @@ def test_exactly_the_pairs_with_0_to_frozen_to_copied_to_5_are_legal() -> None:
                 Strategy("any", copied, frozen)
 
 
-def test_the_source_is_only_read(
-    tiny_run: TinyRun,
-) -> None:
+def test_the_source_is_only_read(tiny_run: TinyRun) -> None:
     network = tiny_run.source.network  # three strategies have used it
     assert weight_hashes(network) == tiny_run.source.hashes_after
     assert all(np.array_equal(*pair) for pair in zip(network.get_weights(), tiny_run.source_weights[-1], strict=True))

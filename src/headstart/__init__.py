@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from headstart.practical.data import held_out_classes as held_out_classes
     from headstart.practical.data import split_classes as split_classes
     from headstart.practical.network import build_network as build_network
+    from headstart.practical.network import colour_statistics as colour_statistics
     from headstart.practical.recipe import RECIPE_A as RECIPE_A
     from headstart.practical.recipe import RECIPE_B as RECIPE_B
     from headstart.practical.recipe import Recipe as Recipe
@@ -35,6 +36,7 @@ _HOMES = {
     "Strategy": "practical.transfer",
     "Trained": "practical.training",
     "build_network": "practical.network",
+    "colour_statistics": "practical.network",
     "held_out_classes": "practical.data",
     "load_dataset": "sources",
     "run": "runs",

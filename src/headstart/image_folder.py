@@ -23,7 +23,7 @@ from headstart.store import write_arrays
 if TYPE_CHECKING:
     from headstart.practical.data import Dataset
 
-FORMATS = ("BMP", "GIF", "JPEG", "MPO", "PNG", "PPM", "TIFF", "WEBP")  # no EPS: it would start Ghostscript
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # no EPS: it would start Ghostscript
 MOST_PIXELS, MOST_BYTES = 50_000_000, 100_000_000  # of one picture, and of its file
 MOST_KEPT = 3  # decoded folders; CIFAR-10's 60,000 images take 184 MB
 
@@ -121,10 +121,11 @@ def measure(picture: Entry) -> None:
 
     if not picture.is_file():
         raise ValueError("it is no file")
+    if picture.stat().st_size > MOST_BYTES:
+        raise ValueError(f"more than {MOST_BYTES:,} bytes")
     with Image.open(picture.path, formats=FORMATS) as image:
-        width, height = image.size
-    if width * height > MOST_PIXELS or picture.stat().st_size > MOST_BYTES:
-        raise ValueError(f"{width} x {height} pixels: {MOST_PIXELS:,} and {MOST_BYTES:,} bytes are the limit")
+        if image.width * image.height > MOST_PIXELS:
+            raise ValueError(f"{image.width} x {image.height} pixels: more than {MOST_PIXELS:,}")
 
 
 def kept_dataset(file: Path) -> Dataset:

@@ -84,9 +84,9 @@ def fingerprint(dataset: Dataset) -> str:
 
 def open_cifar10(say: Callable[[str], None], archive: Archive) -> Opened:
     """CIFAR-10 as Keras gives it, from its cache, which is filled first if need be."""
-    from headstart.practical.data import load_dataset
-
     file = download_cifar10(archive, say)
+    from headstart.practical.data import load_dataset  # TensorFlow comes with it: not before the network is known
+
     try:
         with archive_lock(say):  # Keras unpacks the archive for every load, each time over the same files
             dataset = load_dataset("cifar10")

@@ -1,0 +1,142 @@
+import io
+import os
+import shutil
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from headstart.errors import BadRequest
+from headstart.image_folder import read_images
+from headstart.practical.data import Dataset, load_image_folder
+from test_batches import Calls
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr("headstart.image_folder.user_cache_path", lambda name: tmp_path / "cache")
+    return tmp_path / "cache"
+
+
+def picture(file: Path, size: tuple[int, int] = (32, 32), seed: int = 0) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(file)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two classes, three images each to train on and two to test with, of several sizes and kinds."""
+    for number, kind in enumerate(("png", "jpg", "bmp")):
+        for name in ("pear", "apple"):
+            picture(tmp_path / "fruit" / "train" / name / f"{number}.{kind}", (32 + 9 * number, 32), number)
+            if number < 2:
+                picture(tmp_path / "fruit" / "test" / name / f"{number}.{kind}", seed=number + 7)
+    (tmp_path / "fruit" / "train" / "apple" / ".hidden").write_text("not looked at")
+    return tmp_path / "fruit"
+
+
+def same(first: Dataset, second: Dataset) -> bool:
+    pairs = zip(vars(first).values(), vars(second).values(), strict=True)
+    return all(type(one) is type(other) and np.array_equal(one, other) for one, other in pairs)
+
+
+def test_images_are_the_notebook_s_and_then_the_same_from_the_cache(folder) -> None:
+    expected = load_image_folder(folder)
+    said: list[str] = []
+    assert same(read_images(folder, said.append), expected)
+    assert same(read_images(folder, said.append), expected)
+    assert ["decoding" in said[0], "kept in" in said[1], "decoded earlier" in said[2]] == [True] * 3
+    assert len(said) == 3
+
+
+def test_whatever_decides_the_dataset_makes_a_fresh_decode(folder, cache, monkeypatch) -> None:
+    first = read_images(folder, print)
+    os.utime(folder / "train" / "pear" / "0.png", ns=(1, 1))
+    read_images(folder, print)
+    (folder / "train" / "pear" / "0.png").rename(folder / "train" / "apple" / "9.png")
+    assert not same(read_images(folder, print), first)
+    assert len(list(cache.iterdir())) == 3
+    newest = max(cache.iterdir(), key=lambda file: file.stat().st_mtime_ns)
+    elsewhere = folder.rename(folder.with_name("other"))
+    assert read_images(elsewhere, print).name == "images from the folder “other”"
+    monkeypatch.setattr("PIL.__version__", "0")
+    read_images(elsewhere, print)
+    assert len(list(cache.iterdir())) == 3
+    assert newest.exists()
+
+
+def npz(**arrays: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.savez(file, **arrays)
+    return file.getvalue()
+
+
+DAMAGE = {
+    "torn": lambda content: content[:-3000],
+    "a bit flipped": lambda content: content[:9000] + bytes([content[9000] ^ 1]) + content[9001:],
+    "empty": lambda content: b"",
+    "objects": lambda content: npz(x_train=np.array([Calls(os.abort)], dtype=object)),
+    "other arrays": lambda content: npz(x_train=np.zeros(1)),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_damaged_cache_is_decoded_again_and_mended(folder, cache, kind) -> None:
+    expected = read_images(folder, print)
+    [file] = cache.iterdir()
+    file.write_bytes(DAMAGE[kind](file.read_bytes()))
+    said: list[str] = []
+    assert same(read_images(folder, said.append), expected)
+    assert "decoding" in said[0]
+    read_images(folder, said.append)
+    assert "decoded earlier" in said[-1]
+
+
+def test_cache_that_cannot_be_written_is_said_and_no_more(folder, cache) -> None:
+    cache.write_text("in the way")
+    said: list[str] = []
+    assert len(read_images(folder, said.append).x_train) == 6
+    assert "cannot be kept" in said[-1]
+
+
+def bomb(file: Path, width: int, height: int) -> None:
+    """A PNG of a few bytes whose header promises far more pixels."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunks = [b"IHDR" + header, b"IDAT" + zlib.compress(bytes(100)), b"IEND"]
+    packed = [struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) for chunk in chunks]
+    file.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(packed))
+
+
+BAD = {
+    "no test part": (lambda folder: shutil.rmtree(folder / "test"), "no folder 'test'"),
+    "one class": (lambda folder: [shutil.rmtree(path) for path in folder.glob("*/pear")], r"1 class\(es\)"),
+    "no class": (lambda folder: [shutil.rmtree(path) for path in folder.glob("*/*")], r"0 class\(es\)"),
+    "a class missing": (lambda folder: shutil.rmtree(folder / "test" / "pear"), "class 'pear' is not in both"),
+    "an empty class": (lambda folder: [path.unlink() for path in folder.glob("test/pear/*")], "test/pear: the class"),
+    "a control letter": (
+        lambda folder: [path.rename(path.with_name("a\x1b[2J")) for path in folder.glob("*/pear")],
+        r"'a\\x1b\[2J' cannot be shown",
+    ),
+    "text": (lambda folder: (folder / "test/pear/1.jpg").write_text("text"), "pear/1.jpg: no image"),
+    "an empty file": (lambda folder: (folder / "test/pear/1.jpg").write_text(""), "pear/1.jpg: no image"),
+    "a folder": (lambda folder: (folder / "test/pear/more").mkdir(), "pear/more: no image .*it is no file"),
+    "a pipe": (lambda folder: os.mkfifo(folder / "test/pear/pipe"), "pear/pipe: no image .*it is no file"),
+    "a torn image": (lambda folder: os.truncate(folder / "train/pear/2.bmp", 900), "pear/2.bmp: no image"),
+    "another kind": (lambda folder: Image.new("RGB", (9, 9)).save(folder / "test/pear/3.eps"), "3.eps: no image"),
+    "a bomb": (lambda folder: bomb(folder / "train/pear/x.png", 60_000, 1_000), "x.png: .*60000 x 1000 pixels"),
+    "a larger bomb": (lambda folder: bomb(folder / "train/pear/x.png", 60_000, 60_000), "x.png: no image"),
+    "a huge file": (lambda folder: os.truncate(folder / "train/pear/0.png", 1 << 36), "0.png: .*100,000,000 bytes"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_bad_image_folder_is_refused_and_leaves_no_cache(folder, cache, kind) -> None:
+    spoil, words = BAD[kind]
+    spoil(folder)
+    with pytest.raises(BadRequest, match=words):
+        read_images(folder, print)
+    assert not cache.exists()
