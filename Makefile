@@ -4,7 +4,7 @@ REGISTRATION ?= 2020387499
 DATA ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-colab clean
+.PHONY: help install run bench test test-colab clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -19,6 +19,9 @@ test: .venv/.dev  ## all checks and tests
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/pytest
+
+bench: .venv/.installed  ## side by side with a plain Keras script; QUICK=1 takes minutes, DATA names the images
+	.venv/bin/python benchmarks/bench.py --data $(DATA) $(if $(QUICK),--quick)
 
 test-colab: .venv/.dev .venv-colab/.installed  ## run the notebook on the versions that Colab has
 	HEADSTART_COLAB=$(CURDIR)/.venv-colab .venv/bin/pytest tests/test_colab.py

@@ -57,8 +57,14 @@ def fit(model, part, epochs, batch, stall):
     clock = Clock(x_train[: len(x_test)], y_train[: len(x_test)])
     if stall:
         model.fit(
-            x_train, y_train, batch, epochs, validation_data=(x_test, y_test), validation_batch_size=500,
-            callbacks=[clock], verbose=0,
+            x_train,
+            y_train,
+            batch,
+            epochs,
+            validation_data=(x_test, y_test),
+            validation_batch_size=500,
+            callbacks=[clock],
+            verbose=0,
         )
     else:
         train = tf.data.Dataset.from_tensor_slices((x_train, y_train)).shuffle(len(x_train)).batch(batch)
@@ -66,8 +72,11 @@ def fit(model, part, epochs, batch, stall):
         options = tf.data.Options()
         options.autotune.enabled = False
         model.fit(
-            train.with_options(options), epochs=epochs, validation_data=test.with_options(options),
-            callbacks=[clock], verbose=0,
+            train.with_options(options),
+            epochs=epochs,
+            validation_data=test.with_options(options),
+            callbacks=[clock],
+            verbose=0,
         )
     ends = [start, *clock.ends]
     return {"start": ends[1] - ends[0], "epochs": list(np.diff(ends[1:]))}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -138,12 +138,3 @@ def make_trained() -> Callable[..., Trained]:
         return Trained(**(defaults | given))
 
     return make
-
-
-@pytest.fixture
-def closed_figures() -> Iterator[None]:
-    """Closes what the test has drawn."""
-    import matplotlib.pyplot as plt
-
-    yield
-    plt.close("all")

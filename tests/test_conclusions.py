@@ -38,8 +38,8 @@ def three(make: Make, scratch: int, last_layer: int, two_layers: int, of: int = 
 def test_transfer_that_helps_is_said_to_help(make_trained: Make) -> None:
     scratch, last_layer, two_layers = three(make_trained, 700, 800, 900)
     text = best(scratch, last_layer, two_layers)
-    assert text.startswith("“Two layers” has the best test accuracy, 90.0%.")
-    assert "10.0 points ahead of “Last layer”" in text
+    assert text.startswith("“Fine-tuning two layers” has the best test accuracy, 90.0%.")
+    assert "10.0 points ahead of “Fine-tuning one layer”" in text
     assert "20.0 points ahead of “From scratch”" in text
     assert text.count("more than chance explains") == 2
     assert "no difference" not in text
@@ -51,7 +51,7 @@ def test_transfer_that_loses_is_said_to_hurt(make_trained: Make) -> None:
     scratch, last_layer, two_layers = three(make_trained, 900, 700, 800)
     text = best(scratch, last_layer, two_layers)
     assert text.startswith("“From scratch” has the best test accuracy, 90.0%.")
-    assert "20.0 points ahead of “Last layer”" in text
+    assert "20.0 points ahead of “Fine-tuning one layer”" in text
     pairs = compare([scratch, last_layer, two_layers])
     said = describe_transfer(last_layer, scratch, pairs)
     assert "network A hurt (-20.0 points" in said
@@ -61,7 +61,7 @@ def test_transfer_that_loses_is_said_to_hurt(make_trained: Make) -> None:
 def test_a_lead_that_chance_may_explain_is_not_called_real(make_trained: Make) -> None:
     scratch, last_layer, two_layers = three(make_trained, 898, 900, 899)
     text = best(scratch, last_layer, two_layers)
-    assert text.startswith("“Last layer” has the best test accuracy, 90.0%.")
+    assert text.startswith("“Fine-tuning one layer” has the best test accuracy, 90.0%.")
     assert text.count("no difference is shown") == 2
     assert "more than chance explains" not in text
     pairs = compare([scratch, last_layer, two_layers])
@@ -73,7 +73,7 @@ def test_a_lead_that_chance_may_explain_is_not_called_real(make_trained: Make) -
 
 def test_a_tie_at_the_top_is_shared(make_trained: Make) -> None:
     text = best(*three(make_trained, 700, 900, 900))
-    assert "“Last layer” and “Two layers” share the best test accuracy, 90.0%." in text
+    assert "“Fine-tuning one layer” and “Fine-tuning two layers” share the best test accuracy, 90.0%." in text
     assert text.count("From scratch") == 1
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -10,11 +11,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
+from conftest import TinyRun
+from headstart.practical.data import plot_examples
 from headstart.practical.evaluation import accuracy_interval
 from headstart.practical.figures import plot_comparison, plot_network
 from headstart.practical.training import Trained
-
-pytestmark = pytest.mark.usefixtures("closed_figures")
 
 DATA = "scikit-learn digits, not CIFAR-10"
 
@@ -45,7 +46,7 @@ def test_a_networks_figure_shows_loss_and_accuracy_of_training_and_test(make_tra
         for line, part in zip(ax.lines, ("train", "test"), strict=True):
             np.testing.assert_allclose(line.get_xdata(), [1, 2, 3, 4, 5])
             np.testing.assert_allclose(line.get_ydata(), scale * trained.history[f"{part}_{quantity}"])
-    assert "Last layer" in words(figure)
+    assert "Fine-tuning one layer" in words(figure)
     assert "81.0%" in words(figure)
 
 
@@ -57,7 +58,7 @@ def test_the_comparison_shows_every_strategys_curve_and_its_last_accuracy_with_i
     assert "epoch" in left.get_xlabel()
     assert "accuracy" in left.get_ylabel()
     assert "95% interval" in right.get_ylabel()
-    assert legend(left) == ["From scratch", "Last layer", "Two layers"]
+    assert legend(left) == ["From scratch", "Fine-tuning one layer", "Fine-tuning two layers"]
     assert [label.get_text().split() for label in right.get_xticklabels()] == [name.split() for name in legend(left)]
     for trained, line, bar in zip(three, left.lines, right.containers, strict=True):
         np.testing.assert_allclose(line.get_ydata(), 100 * trained.history["test_accuracy"])
@@ -91,18 +92,17 @@ def test_five_strategies_are_all_drawn(make_trained: Callable[..., Trained]) -> 
 
 
 @pytest.mark.parametrize(
-    "curves",
+    ("right", "curves"),
     [
-        {"train_loss": [np.nan] * 5, "test_loss": [np.nan] * 5},
-        {"train_loss": [0.5]},
-        {"train_loss": [0.0] * 5, "test_loss": [0.0] * 5, "test_accuracy": [1.0] * 5},
-        {"train_loss": [3e5, 2e5, 1e5, 1e4, 1e3]},
+        (0, {"train_loss": [np.nan] * 5, "test_loss": [np.nan] * 5}),
+        (50, {"train_loss": [0.5]}),
+        (100, {"train_loss": [0.0] * 5, "test_loss": [0.0] * 5, "test_accuracy": [1.0] * 5}),
+        (50, {"train_loss": [3e5, 2e5, 1e5, 1e4, 1e3]}),
     ],
     ids=["not a number", "one epoch", "perfect", "huge"],
 )
-@pytest.mark.parametrize("right", [0, 50, 100])
 def test_odd_numbers_are_drawn_without_a_warning(
-    curves: dict[str, list[float]], right: int, make_trained: Callable[..., Trained]
+    right: int, curves: dict[str, list[float]], make_trained: Callable[..., Trained]
 ) -> None:
     trained = make_trained("scratch", right, curves=curves)
     for figure in (plot_network(trained, DATA), plot_comparison([trained, trained], DATA)):
@@ -129,7 +129,30 @@ def test_nothing_is_cut_off_and_the_saved_picture_is_not_blank(three: list[Train
         assert all((edge == 255).all() for edge in edges)
 
 
-def test_figures_are_new_ones(three: list[Trained]) -> None:
-    before = len(plt.get_fignums())
+def test_figures_are_left_closed_so_that_a_notebook_does_not_show_them_twice(three: list[Trained]) -> None:
+    before = plt.get_fignums()
     assert plot_network(three[0], DATA) is not plot_network(three[0], DATA)
-    assert len(plt.get_fignums()) == before + 2
+    plot_comparison(three, DATA)
+    assert plt.get_fignums() == before
+
+
+def test_the_examples_show_images_of_every_class_in_its_own_column(tiny_run: TinyRun) -> None:
+    part_a, part_b = tiny_run.part_a, tiny_run.part_b
+    figure = plot_examples(part_a, part_b, rows=3)
+    assert DATA in words(figure)
+    columns = {ax.get_title().split()[0]: ax.get_subplotspec().colspan.start for ax in figure.axes if ax.get_title()}
+    assert list(columns) == [*part_a.class_names, *part_b.class_names]
+    shown = {(*ax.get_subplotspec().colspan, *ax.get_subplotspec().rowspan): ax for ax in figure.axes if ax.images}
+    assert len(shown) == 10 * 3
+    for part in (part_a, part_b):
+        for label, name in enumerate(part.class_names):
+            pictures = {image.tobytes() for image in part.x_train[part.y_train == label]}
+            for row in range(3):
+                assert np.asarray(shown[columns[name], row].images[0].get_array()).tobytes() in pictures
+
+
+def test_a_class_of_few_images_leaves_the_rest_of_its_column_empty(tiny_run: TinyRun) -> None:
+    few = replace(tiny_run.part_b, x_train=tiny_run.part_b.x_train[:3], y_train=np.array([0, 1, 1]))
+    figure = plot_examples(tiny_run.part_a, few, rows=4)
+    figure.canvas.draw()
+    assert sum(bool(ax.images) for ax in figure.axes) == 8 * 4 + 3

@@ -103,7 +103,7 @@ def test_strategies_train_in_bfloat16_too(tiny_run: TinyRun) -> None:
 
 def test_a_networks_title_is_in_words(tiny_run: TinyRun) -> None:
     titles = [trained.title for trained in tiny_run.networks]
-    assert titles == ["Network A", "From scratch", "Last layer", "Two layers"]
+    assert titles == ["Network A", "From scratch", "Fine-tuning one layer", "Fine-tuning two layers"]
 
 
 def test_a_strategy_may_have_the_literatures_names(tiny_run: TinyRun) -> None:

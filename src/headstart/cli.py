@@ -58,7 +58,8 @@ def run_command(
     from rich.console import Console
 
     from headstart.display import Display
-    from headstart.runs import check_request, run_request
+    from headstart.request import check_request
+    from headstart.runs import run_request
 
     console = Console(soft_wrap=True, highlight=False)
 

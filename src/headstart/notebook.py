@@ -56,7 +56,7 @@ def check_parameters(
     Two class names become the digits that name them, since the notebook takes a registration number.
     Raises BadRequest.
     """
-    from headstart.runs import check_options, held_out_in
+    from headstart.request import check_options, held_out_in
     from headstart.sources import open_dataset
 
     check_options(registration, classes, seed, epochs, precision)
@@ -81,9 +81,9 @@ def check_parameters(
 
 def build_notebook(parameters: Parameters) -> nbformat.NotebookNode:
     """The notebook, not yet executed. Equal parameters give equal notebooks, byte for byte."""
-    spine = list(read_cells("walkthrough"))
-    cells = [cell for part in spine for cell in inline(part)]
-    imports = {line for name in ("walkthrough", *inlined(spine)) for line in import_lines(source_of(name))}
+    modules: list[str] = []
+    cells = [cell for part in read_cells("walkthrough") for cell in inline(part, modules)]
+    imports = {line for name in ("walkthrough", *modules) for line in import_lines(source_of(name))}
     cells = [with_imports(cell, imports) if is_import_cell(cell) else cell for cell in cells]
     for cell in cells:
         if cell is cells[0]:
@@ -121,23 +121,29 @@ def read_cells(module: str) -> Iterator[nbformat.NotebookNode]:
             yield new_code_cell(text, metadata={key: cell.metadata[key] for key in ("tags",) if key in cell.metadata})
 
 
-def inline(cell: nbformat.NotebookNode) -> Iterator[nbformat.NotebookNode]:
-    """The cell, or the modules that it imports from `practical/` followed by what is left of it."""
-    if cell.cell_type == "code":
-        for module in siblings(cell.source):
-            for part in read_cells(module):
-                part.source = without_imports(part.source) if part.cell_type == "code" else part.source
-                if part.source:
-                    yield part
-        if siblings(cell.source):
-            cell = new_code_cell(without_imports(cell.source), metadata=cell.metadata)
+def inline(cell: nbformat.NotebookNode, seen: list[str]) -> Iterator[nbformat.NotebookNode]:
+    """The cells of the modules that the cell imports, then what is left of the cell."""
+    modules = siblings(cell.source) if cell.cell_type == "code" else []
+    for module in modules:
+        yield from module_cells(module, seen)
+    if modules:
+        cell.source = without_imports(cell.source)
     if cell.source:
         yield cell
 
 
-def inlined(spine: list[nbformat.NotebookNode]) -> list[str]:
-    """The modules that the spine's cells import."""
-    return [module for cell in spine if cell.cell_type == "code" for module in siblings(cell.source)]
+def module_cells(module: str, seen: list[str]) -> Iterator[nbformat.NotebookNode]:
+    """The cells of a module behind those of the modules it needs, each only once: `seen` remembers them."""
+    if module in seen:
+        return
+    seen.append(module)
+    for needed in siblings(source_of(module)):
+        yield from module_cells(needed, seen)
+    for cell in read_cells(module):
+        if cell.cell_type == "code":
+            cell.source = without_imports(cell.source)
+        if cell.source:
+            yield cell
 
 
 def siblings(source: str) -> list[str]:

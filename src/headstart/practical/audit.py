@@ -12,9 +12,10 @@ import keras
 import numpy as np
 import pandas as pd
 
+from headstart.practical.course import plan_course
 from headstart.practical.data import Dataset
-from headstart.practical.network import WEIGHT_LAYERS, colour_statistics, input_statistics, weight_hashes
-from headstart.practical.training import Trained, plan_course, predict
+from headstart.practical.network import WEIGHT_LAYERS, colour_statistics, input_statistics, predict, weight_hashes
+from headstart.practical.training import Trained
 
 Finding = tuple[str, bool, str]  # the rule, whether it holds, the evidence
 

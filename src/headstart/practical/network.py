@@ -121,3 +121,8 @@ def layer_table(network: keras.Sequential) -> pd.DataFrame:
             for layer in network.layers
         ]
     )
+
+
+def predict(network: keras.Model, inputs: np.ndarray) -> np.ndarray:
+    """The network's output for all inputs, in inference mode; chunk by chunk, for memory's sake."""
+    return np.concatenate([network.predict_on_batch(inputs[i : i + 500]) for i in range(0, len(inputs), 500)])

@@ -107,7 +107,7 @@ display(plot_network(scratch, dataset.name), Markdown(describe_network(scratch))
 # classifier on what A has learned to see.
 
 # %%
-last_layer = transfer(source, LAST_LAYER, part_b, recipe_b, callbacks=[live_progress("Last layer")])
+last_layer = transfer(source, LAST_LAYER, part_b, recipe_b, callbacks=[live_progress("Fine-tuning one layer")])
 display(plot_network(last_layer, dataset.name), Markdown(describe_network(last_layer)))
 
 # %% [markdown]
@@ -117,7 +117,7 @@ display(plot_network(last_layer, dataset.name), Markdown(describe_network(last_l
 # the new `fc2`: the same things seen, put together in a new way.
 
 # %%
-two_layers = transfer(source, TWO_LAYERS, part_b, recipe_b, callbacks=[live_progress("Two layers")])
+two_layers = transfer(source, TWO_LAYERS, part_b, recipe_b, callbacks=[live_progress("Fine-tuning two layers")])
 display(plot_network(two_layers, dataset.name), Markdown(describe_network(two_layers)))
 
 # %% [markdown]

@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from conftest import TinyRun
+from headstart import artefacts
+from headstart.practical.evaluation import compare, wilson_interval
+from headstart.practical.recipe import RECIPE_A
+
+NAMES = ["a", "scratch", "last_layer", "two_layers"]
+
+
+def test_the_history_has_a_row_an_epoch_of_every_network(tiny_run: TinyRun, tmp_path: Path) -> None:
+    artefacts.write_history(tmp_path / "history.csv", tiny_run.networks)
+    lines = (tmp_path / "history.csv").read_bytes().decode().split("\n")
+    assert lines[0] == "network,epoch,train_loss,train_accuracy,test_loss,test_accuracy"
+    assert [line.split(",")[:2] for line in lines[1:-1]] == [[name, str(n)] for name in NAMES for n in (1, 2, 3, 4)]
+    assert lines[-1] == ""
+
+
+def test_the_history_loses_no_digit(tiny_run: TinyRun, tmp_path: Path) -> None:
+    artefacts.write_history(tmp_path / "history.csv", tiny_run.networks)
+    read = pd.read_csv(tmp_path / "history.csv", dtype=str)
+    for trained in tiny_run.networks:
+        rows = read[read["network"] == trained.name]
+        for column in artefacts.CURVES:
+            assert [float(number) for number in rows[column]] == trained.history[column].tolist()
+
+
+def test_the_predictions_are_probabilities_beside_the_labels(tiny_run: TinyRun, tmp_path: Path) -> None:
+    artefacts.write_predictions(tmp_path / "predictions.npz", tiny_run.source, tiny_run.strategies)
+    with np.load(tmp_path / "predictions.npz", allow_pickle=False) as read:
+        arrays = dict(read)
+    assert list(arrays) == [*NAMES, "labels_a", "labels_b"]
+    assert np.array_equal(arrays["labels_a"], tiny_run.part_a.y_test)
+    assert np.array_equal(arrays["labels_b"], tiny_run.part_b.y_test)
+    for trained in tiny_run.networks:
+        labels = arrays["labels_a" if trained.name == "a" else "labels_b"]
+        classes = 8 if trained.name == "a" else 2
+        assert arrays[trained.name].shape == (len(labels), classes)
+        assert np.allclose(arrays[trained.name].sum(axis=1), 1, atol=1e-5)
+
+
+def test_a_saved_network_takes_raw_images_and_gives_the_same_answers(tiny_run: TinyRun, tmp_path: Path) -> None:
+    import keras
+
+    artefacts.write_networks(tmp_path / "models", tiny_run.networks)
+    assert sorted(path.name for path in (tmp_path / "models").iterdir()) == sorted(f"{name}.keras" for name in NAMES)
+    for trained in tiny_run.networks:
+        part = tiny_run.part_a if trained.name == "a" else tiny_run.part_b
+        network = keras.models.load_model(tmp_path / "models" / f"{trained.name}.keras")
+        assert part.x_test.dtype == np.uint8
+        assert np.allclose(network.predict(part.x_test, verbose=0), trained.probabilities, atol=1e-5)
+
+
+def test_there_is_a_figure_a_network_and_one_that_compares(tiny_run: TinyRun, tmp_path: Path) -> None:
+    artefacts.write_figures(tmp_path / "figures", tiny_run.source, tiny_run.strategies, "some digits")
+    files = sorted((tmp_path / "figures").iterdir())
+    assert [path.name for path in files] == sorted(f"{name}.png" for name in [*NAMES, "comparison"])
+    for path in files:
+        with Image.open(path) as picture:
+            assert picture.format == "PNG"
+            assert picture.width > 1000
+            assert len(picture.convert("L").getcolors() or []) > 10  # something is drawn
+
+
+def test_the_networks_are_described_with_what_was_measured(tiny_run: TinyRun) -> None:
+    described = artefacts.describe_networks(tiny_run.networks)
+    assert list(described) == NAMES
+    for trained in tiny_run.networks:
+        network, last = described[trained.name], trained.history.iloc[-1]
+        assert (network["copied"], network["frozen"]) == (trained.copied, trained.frozen)
+        assert network["epochs"] == 4
+        assert network["test_accuracy"] == last["test_accuracy"]
+        assert network["train_accuracy"] == last["train_accuracy"]
+        assert network["test_loss"] == pytest.approx(last["test_loss"])
+        right = round(network["test_accuracy"] * len(trained.labels))
+        assert network["test_accuracy_ci95"] == list(wilson_interval(right, len(trained.labels)))
+    # widths 4, 4, 8, 8; 16 units: conv1 112, conv2 148, conv3 296, conv4 584, fc1 8208, fc2 136 or 34
+    counts = [network["trainable_parameters"] for network in described.values()]
+    assert counts == [9484, 9382, 34, 8242]
+
+
+def test_the_comparison_is_signed_as_it_says(make_trained) -> None:
+    strategies = [make_trained("scratch", 60), make_trained("last_layer", 90), make_trained("two_layers", 85)]
+    described = artefacts.describe_comparison(strategies, compare(strategies))
+    assert described["best"] == "last_layer"
+    rows = {(pair["first"], pair["second"]): pair for pair in described["pairs"]}
+    assert {key: pair["difference"] for key, pair in rows.items()} == {
+        ("last_layer", "scratch"): pytest.approx(0.30),
+        ("two_layers", "scratch"): pytest.approx(0.25),
+        ("two_layers", "last_layer"): pytest.approx(-0.05),
+    }
+    for pair in described["pairs"]:
+        assert list(pair) == ["first", "second", "difference", "ci95", "p_value", "significant"]
+        low, high = pair["ci95"]
+        assert low < pair["difference"] < high
+    assert rows["last_layer", "scratch"]["significant"] is True
+
+
+def test_everything_described_is_json_also_when_a_training_went_astray(make_trained) -> None:
+    nan = [0.9, float("nan"), float("nan"), float("inf"), float("nan")]
+    astray = make_trained("a", curves={"train_loss": nan, "test_loss": nan})
+    astray.probabilities[:] = np.nan
+    strategies = [make_trained(name, right) for name, right in (("scratch", 50), ("last_layer", 60))]
+    [network] = artefacts.describe_networks([astray]).values()
+    assert network["train_loss"] is None
+    described = [network, artefacts.describe_comparison(strategies, compare(strategies))]
+    described.append(artefacts.describe_recipe(RECIPE_A))
+    assert json.loads(json.dumps(described, allow_nan=False)) == described
+
+
+def test_a_loss_beyond_measure_is_no_number_in_json(make_trained) -> None:
+    astray = make_trained("a")
+    astray.probabilities[0] = np.nan
+    [network] = artefacts.describe_networks([astray]).values()
+    assert network["test_loss"] is None
