@@ -51,7 +51,7 @@ def main():
     common = {"epochs": options.epochs, "batch_size": options.batch, "precision": precision}
     recipe_a, recipe_b = replace(RECIPE_A, **common), replace(RECIPE_B, **common)
     clock = Clock()
-    network = build_network(len(part_a.class_names), recipe_a, colour_statistics(part_a.x_train), 0, "a")
+    network = build_network(len(part_a.class_names), recipe_a, colour_statistics(part_a.x_train), seed=0)
     source = train(network, part_a, recipe_a, callbacks=[clock])
     times = {"a": clock.seconds()}
     for strategy in STRATEGIES:

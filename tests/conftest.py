@@ -80,7 +80,7 @@ def tiny_run(digits: Dataset) -> TinyRun:
     part_a, part_b = split_classes(digits, (4, 9))
     recipe_a = Recipe(widths=(4, 4, 8, 8), units=16, epochs=4, batch_size=16, learning_rate=1e-2, shift=1)
     recipe_b = replace(recipe_a, learning_rate=2e-2)
-    network = build_network(8, recipe_a, colour_statistics(part_a.x_train), seed=0, name="a")
+    network = build_network(8, recipe_a, colour_statistics(part_a.x_train), seed=0)
     weights: list[list[np.ndarray]] = []
     snapshots = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: weights.append(network.get_weights()))
     source = train(network, part_a, recipe_a, callbacks=[snapshots])
@@ -122,7 +122,8 @@ def make_trained() -> Callable[..., Trained]:
         history = pd.DataFrame({"epoch": np.arange(1, epochs + 1), **columns, "seconds": 1.0})
         told = np.where(is_right, labels, 1 - labels)
         defaults = {
-            "network": SimpleNamespace(name=name, trainable_weights=[np.zeros((3, 2)), np.zeros(2)]),
+            "name": name,
+            "network": SimpleNamespace(trainable_weights=[np.zeros((3, 2)), np.zeros(2)]),
             "recipe": Recipe(epochs=epochs),
             "copied": 0,
             "frozen": 0,

@@ -32,7 +32,7 @@ def some_images(n: int = 6) -> np.ndarray:
 
 
 def test_the_network_is_the_specifications() -> None:
-    network = build_network(8, RECIPE_A, PLAIN, seed=0, name="a")
+    network = build_network(8, RECIPE_A, PLAIN, seed=0)
     of_kind = {
         kind: [layer.name for layer in network.layers if type(layer) is kind] for kind in map(type, network.layers)
     }
@@ -49,7 +49,7 @@ def test_the_network_is_the_specifications() -> None:
 
 
 def test_it_has_as_many_weights_as_counted_by_hand() -> None:
-    network = build_network(2, Recipe(widths=(32, 32, 64, 64), units=512), PLAIN, seed=0, name="b")
+    network = build_network(2, Recipe(widths=(32, 32, 64, 64), units=512), PLAIN, seed=0)
     sizes = [sum(weight.size for weight in network.get_layer(name).get_weights()) for name in WEIGHT_LAYERS]
     assert sizes == [
         3 * 3 * 3 * 32 + 32,
@@ -66,7 +66,7 @@ def test_it_has_as_many_weights_as_counted_by_hand() -> None:
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others() -> None:
-    first, again, other = (weight_hashes(build_network(2, SMALL, PLAIN, seed, "b")) for seed in (3, 3, 4))
+    first, again, other = (weight_hashes(build_network(2, SMALL, PLAIN, seed)) for seed in (3, 3, 4))
     assert first == again
     assert all(first[name] != other[name] for name in WEIGHT_LAYERS)
 
@@ -81,7 +81,7 @@ def test_colour_statistics_are_the_mean_and_variance_of_all_pixels(images: np.nd
 def test_raw_pixels_are_normalised_inside_the_network() -> None:
     images = some_images(40) // np.array([1, 2, 5], np.uint8)
     statistics = colour_statistics(images)
-    network = build_network(2, SMALL, statistics, seed=0, name="b")
+    network = build_network(2, SMALL, statistics, seed=0)
     inside = np.asarray(network.get_layer("normalise")(images))
     np.testing.assert_allclose(inside.mean(axis=(0, 1, 2)), 0, atol=1e-4)
     np.testing.assert_allclose(inside.std(axis=(0, 1, 2)), 1, atol=1e-4)
@@ -90,8 +90,8 @@ def test_raw_pixels_are_normalised_inside_the_network() -> None:
 
 def test_probabilities_are_positive_and_sum_to_one_whatever_the_precision() -> None:
     for precision in ("float32", "bfloat16"):
-        network = build_network(8, replace(SMALL, precision=precision), PLAIN, seed=0, name="a")
-        probabilities = network.predict_on_batch(some_images())
+        network = build_network(8, replace(SMALL, precision=precision), PLAIN, seed=0)
+        probabilities = np.asarray(network(some_images(), training=False))
         assert probabilities.dtype == np.float32
         assert probabilities.shape == (6, 8)
         assert (probabilities >= 0).all()
@@ -99,7 +99,7 @@ def test_probabilities_are_positive_and_sum_to_one_whatever_the_precision() -> N
 
 
 def test_dropout_acts_in_training_alone() -> None:
-    network = build_network(2, replace(SMALL, dropout=(0.9, 0.9, 0.9)), PLAIN, seed=0, name="b")
+    network = build_network(2, replace(SMALL, dropout=(0.9, 0.9, 0.9)), PLAIN, seed=0)
     images = some_images()
     assert np.array_equal(network(images, training=False), network(images, training=False))
     assert not np.array_equal(network(images, training=True), network(images, training=True))
@@ -107,32 +107,31 @@ def test_dropout_acts_in_training_alone() -> None:
 
 @pytest.mark.parametrize("frozen", range(6))
 def test_prefix_and_head_are_the_network_cut_in_two(frozen: int) -> None:
-    network = build_network(2, replace(SMALL, dropout=(0.9, 0.9, 0.9)), PLAIN, seed=0, name="b")
+    network = build_network(2, replace(SMALL, dropout=(0.9, 0.9, 0.9)), PLAIN, seed=0)
     prefix, head = split_network(network, frozen)
     inside = [layer.name for layer in prefix.layers if layer.get_weights()] if prefix else []
     assert inside == list(WEIGHT_LAYERS[:frozen])
     assert [layer.name for layer in head.layers if layer.get_weights()] == list(WEIGHT_LAYERS[frozen:])
     images = some_images()
-    features = prefix.predict_on_batch(images) if prefix else images
-    assert np.array_equal(features, prefix.predict_on_batch(images) if prefix else images)
-    np.testing.assert_allclose(head.predict_on_batch(features), network.predict_on_batch(images), atol=1e-6)
+    features = prefix(images, training=False) if prefix else images
+    np.testing.assert_allclose(head(features, training=False), network(images, training=False), atol=1e-6)
 
 
 def test_the_dropout_in_front_of_the_first_trained_layer_belongs_to_the_head() -> None:
-    network = build_network(2, SMALL, PLAIN, seed=0, name="b")
+    network = build_network(2, SMALL, PLAIN, seed=0)
     for frozen, first in ((2, "dropout_conv3"), (4, "dropout_fc1"), (5, "dropout_fc2")):
         assert split_network(network, frozen)[1].layers[0].name == first
 
 
 def test_training_the_head_trains_the_network() -> None:
-    network = build_network(2, SMALL, PLAIN, seed=0, name="b")
+    network = build_network(2, SMALL, PLAIN, seed=0)
     _, head = split_network(network, 4)
     head.get_layer("fc2").set_weights([np.ones((16, 2)), np.zeros(2)])
     assert np.array_equal(network.get_layer("fc2").get_weights()[0], np.ones((16, 2)))
 
 
 def test_a_hash_changes_with_the_last_bit_of_one_weight_and_no_other_hash_does() -> None:
-    network = build_network(2, SMALL, PLAIN, seed=0, name="b")
+    network = build_network(2, SMALL, PLAIN, seed=0)
     before = weight_hashes(network)
     kernel, bias = network.get_layer("conv3").get_weights()
     kernel.flat[7] = np.nextafter(kernel.flat[7], np.float32(1))

@@ -218,7 +218,7 @@ def train_tiny(tiny_run: TinyRun) -> Callable[..., Trained]:
             strategy = next(strategy for strategy in STRATEGIES if strategy.name == name)
             return transfer(tiny_run.source, strategy, tiny_run.part_b, tiny_run.recipe_b, **options)
         statistics = colour_statistics(tiny_run.part_a.x_train)
-        network = build_network(8, tiny_run.recipe_a, statistics, seed=0, name="a")
+        network = build_network(8, tiny_run.recipe_a, statistics, seed=0)
         return train(network, tiny_run.part_a, tiny_run.recipe_a, **options)
 
     return train_again
@@ -239,7 +239,7 @@ def compiled(tiny_run: TinyRun, seed: int) -> keras.Model:
     from headstart.practical.network import build_network, colour_statistics
     from headstart.practical.training import compile_head
 
-    network = build_network(8, tiny_run.recipe_a, colour_statistics(tiny_run.part_a.x_train), seed, "a")
+    network = build_network(8, tiny_run.recipe_a, colour_statistics(tiny_run.part_a.x_train), seed)
     compile_head(network, tiny_run.recipe_a, 4, whole_epochs=False)
     return network
 
@@ -335,7 +335,7 @@ def test_a_checkpoint_of_another_network_is_refused(tiny_run: TinyRun, tmp_path:
     from headstart.practical.training import compile_head
 
     recipe = replace(tiny_run.recipe_a, units=8)
-    network = build_network(8, recipe, colour_statistics(tiny_run.part_a.x_train), 1, "a")
+    network = build_network(8, recipe, colour_statistics(tiny_run.part_a.x_train), 1)
     compile_head(network, recipe, 4, whole_epochs=False)
     Checkpoint(tmp_path / "a.npz").save(network, ROWS)
     with pytest.raises(BadRequest, match=r"a\.npz"):

@@ -53,7 +53,7 @@ def train_plainly(network: keras.Model, part: Dataset, recipe: Recipe, frozen: i
         optimizer.apply(tape.gradient(loss, variables), variables)
 
 
-@pytest.mark.parametrize("pair", [(0, 0), (5, 0), (3, 2), (5, 5)])
+@pytest.mark.parametrize("pair", [(5, 0), (3, 2), (5, 5)])
 def test_any_strategy_is_trained_as_a_plain_loop_over_one_and_the_same_course_would(
     pair: tuple[int, int], tiny_run: TinyRun, copy_network: Callable[[keras.Model], keras.Model]
 ) -> None:

@@ -37,7 +37,7 @@ def test_the_source_is_only_read(tiny_run: TinyRun) -> None:
 
 
 def test_scratch_owes_nothing_to_the_source_nor_to_the_test_images(tiny_run: TinyRun) -> None:
-    unlike = build_network(8, tiny_run.recipe_a, ([1.0, 2.0, 3.0], [4.0, 5.0, 6.0]), seed=99, name="a")
+    unlike = build_network(8, tiny_run.recipe_a, ([1.0, 2.0, 3.0], [4.0, 5.0, 6.0]), seed=99)
     source = replace(tiny_run.source, network=unlike)
     dark = replace(tiny_run.part_b, x_test=np.zeros_like(tiny_run.part_b.x_test))
     trained = transfer(source, SCRATCH, dark, tiny_run.recipe_b)

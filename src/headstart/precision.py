@@ -56,7 +56,7 @@ def measure_gain(steps: int = 4, rounds: int = 3) -> float:
     labels = rng.integers(8, size=RECIPE_A.batch_size)
     networks = []
     for precision in ("float32", "bfloat16"):
-        network = build_network(8, replace(RECIPE_A, precision=precision), ([127.5] * 3, [4096.0] * 3), 0, precision)
+        network = build_network(8, replace(RECIPE_A, precision=precision), ([127.5] * 3, [4096.0] * 3), seed=0)
         network.compile("sgd", "sparse_categorical_crossentropy")
         network.train_on_batch(images, labels)  # compiling is not counted
         networks.append(network)

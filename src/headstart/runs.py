@@ -118,7 +118,7 @@ def train_networks(request: Request, part_a: Dataset, part_b: Dataset, shown: An
         return {"callbacks": [*progress, checkpoint.callback()], "resume": checkpoint.restore}
 
     statistics = colour_statistics(part_a.x_train)
-    network = build_network(len(part_a.class_names), request.recipe_a, statistics, request.recipe_a.seed, name="a")
+    network = build_network(len(part_a.class_names), request.recipe_a, statistics, request.recipe_a.seed)
     source = train(network, part_a, request.recipe_a, **hooks("a"))
     strategies = [
         transfer(source, strategy, part_b, request.recipe_b, **hooks(strategy.name)) for strategy in STRATEGIES

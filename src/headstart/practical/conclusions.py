@@ -34,10 +34,15 @@ def describe_convergence(trained: Trained) -> str:
     if len(loss) < 5:
         return "Whether it converged cannot be told from so few epochs."
     course = f"its training loss went from {loss[0]:.3f} after the first epoch to {loss[-1]:.3f} after the last"
-    if loss[-1] >= loss[0]:
+    if loss[-1] > 1.1 * loss[0]:
         return f"It did not converge: {course}."
-    late = max(0.0, (loss[-1 - len(loss) // 5] - loss[-1]) / (loss[0] - loss[-1]))
-    return f"It {'converged' if late < 0.1 else 'was still improving'}: {course}, {late:.0%} of it in the last fifth."
+    if loss[-1] >= loss[0]:
+        return f"It learned nothing after its first epoch: {course}."
+    late = (loss[-1 - len(loss) // 5] - loss[-1]) / (loss[0] - loss[-1])
+    if late < -0.1:
+        return f"It did not converge: {course}, but rose in the last fifth of the epochs."
+    verdict = "converged" if late < 0.1 else "was still improving"
+    return f"It {verdict}: {course}, {max(0.0, late):.0%} of it in the last fifth."
 
 
 def describe_gap(trained: Trained) -> str:
@@ -78,8 +83,8 @@ def describe_pair(better: Trained, other: Trained, pairs: pd.DataFrame) -> str:
     p_value = "p < 0.001" if row["p_value"] < 0.001 else f"p = {row['p_value']:.3f}"
     verdict = "more than chance explains" if row["significant"] else "which may be chance: no difference is shown"
     return (
-        f"It is {100 * row['difference']:.1f} points ahead of “{other.title}” (95% interval {100 * row['low']:+.1f} "
-        f"to {100 * row['high']:+.1f}, {p_value}), {verdict}."
+        f"“{better.title}” is {100 * row['difference']:.1f} points ahead of “{other.title}” (95% interval "
+        f"{100 * row['low']:+.1f} to {100 * row['high']:+.1f}, {p_value}), {verdict}."
     )
 
 

@@ -8,6 +8,7 @@ print and by colour-blind readers.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import cycle
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
@@ -45,7 +46,7 @@ def plot_network(trained: Trained, data: str) -> Figure:
 def plot_comparison(strategies: Sequence[Trained], data: str) -> Figure:
     """The strategies side by side: test accuracy by epoch, and after the last epoch with its 95% interval."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2), width_ratios=(3, 2))
-    for place, (trained, (colour, mark, dash)) in enumerate(zip(strategies, STYLES, strict=False)):
+    for place, (trained, (colour, mark, dash)) in enumerate(zip(strategies, cycle(STYLES), strict=False)):
         accuracies = 100 * trained.history["test_accuracy"]
         style = {"color": colour, "marker": mark, "linestyle": dash}
         left.plot(trained.history["epoch"], accuracies, markersize=4, label=trained.title, **style)
@@ -60,7 +61,7 @@ def plot_comparison(strategies: Sequence[Trained], data: str) -> Figure:
     right.set_ylabel("test accuracy after the last epoch (%)\nwith its 95% interval")
     right.grid(axis="y", alpha=0.3)
     names = " or ".join(strategies[0].class_names)
-    return finish(figure, f"Three ways to learn “{names}?”", data)
+    return finish(figure, f"{len(strategies)} ways to learn “{names}?”", data)
 
 
 def label_axes(ax: Axes, quantity: str) -> None:

@@ -39,6 +39,7 @@ Rows = list[dict[str, float]]
 class Trained:
     """A trained network, and what was measured of it in inference mode."""
 
+    name: str  # "a", or the strategy's
     network: keras.Sequential
     recipe: Recipe
     copied: int  # weight layers that began as the source's
@@ -51,11 +52,6 @@ class Trained:
     hashes_after: dict[str, str]  # after the last
     optimizer_steps: int
     seconds: float  # spent on training: frozen features and epochs, without measuring
-
-    @property
-    def name(self) -> str:
-        """The network's name: "a", or its strategy's."""
-        return str(self.network.name)
 
     @property
     def title(self) -> str:
@@ -160,6 +156,7 @@ def train(
     part: Dataset,
     recipe: Recipe,
     *,
+    name: str = "a",
     copied: int = 0,
     frozen: int = 0,
     callbacks: Sequence[keras.callbacks.Callback] = (),
@@ -175,7 +172,7 @@ def train(
     prefix, head = split_network(network, frozen)
     steps = plan_course(len(part.x_train), recipe)[0].shape[1]
     compile_head(head, recipe, steps, whole_epochs=frozen > 0)
-    rows = resume(head) if resume else []
+    rows = list(resume(head)) if resume else []
 
     start = time.perf_counter()
     table = feature_table(prefix, part.x_train, recipe, feature_bytes) if prefix else None
@@ -191,13 +188,9 @@ def train(
             shuffle=False,  # the course has done it
             verbose=0,
         )
+    what = (name, network, recipe, copied, frozen, part.class_names, part.y_test)
     return Trained(
-        network,
-        recipe,
-        copied,
-        frozen,
-        part.class_names,
-        part.y_test,
+        *what,
         probabilities=predict(measured, seen.x_test),
         history=pd.DataFrame(rows),
         hashes_before=hashes_before,

@@ -48,10 +48,9 @@ def transfer(source: Trained, strategy: Strategy, part: Dataset, recipe: Recipe,
         recipe,
         input_statistics(source.network) if normalise_like_source else colour_statistics(part.x_train),
         seed=recipe.seed + 10_000,  # other random weights than network A began with, the same for all strategies
-        name=strategy.name,
     )
     for layer in WEIGHT_LAYERS[: strategy.copied]:
         network.get_layer(layer).set_weights(source.network.get_layer(layer).get_weights())
     for layer in WEIGHT_LAYERS[: strategy.frozen]:
         network.get_layer(layer).trainable = False
-    return train(network, part, recipe, copied=strategy.copied, frozen=strategy.frozen, **options)
+    return train(network, part, recipe, **vars(strategy), **options)

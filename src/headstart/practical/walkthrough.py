@@ -52,7 +52,7 @@ display(pd.DataFrame({"network A": vars(recipe_a), "strategies on B": vars(recip
 from headstart.practical.network import build_network, colour_statistics, layer_table
 
 # %%
-network_a = build_network(len(part_a.class_names), recipe_a, colour_statistics(part_a.x_train), seed=SEED, name="a")
+network_a = build_network(len(part_a.class_names), recipe_a, colour_statistics(part_a.x_train), seed=SEED)
 display(readable(layer_table(network_a)))
 
 # %%
