@@ -15,6 +15,7 @@ import keras
 import numpy as np
 import pandas as pd
 import tensorflow as tf
+from pandas.io.formats.style import Styler
 
 
 def describe_environment() -> dict[str, str]:
@@ -37,7 +38,7 @@ FORMATS = {
 }
 
 
-def readable(table: pd.DataFrame) -> pd.io.formats.style.Styler:
+def readable(table: pd.DataFrame) -> Styler:
     """A table for the eye: shares as percentages, rounded numbers, text to the left."""
     formats: Any = {column: form for column, form in FORMATS.items() if column in table}
     return table.style.hide(axis="index").format(formats).set_properties(None, **{"text-align": "left"})
