@@ -123,6 +123,6 @@ def picture_run(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
 
 @pytest.fixture(scope="session")
 def digits_run(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
-    """One epoch on all digits, for registration number 2020387499."""
+    """Two epochs on all digits, for registration number 2020387499."""
     place = tmp_path_factory.mktemp("digits-run")
-    return finished_run(place, "2020387499", "--data", "digits", "--epochs", "1", "--precision", "float32")
+    return finished_run(place, "2020387499", "--data", "digits", "--epochs", "2", "--precision", "float32")
