@@ -146,8 +146,8 @@ sys.exit(status_of(sys.argv[1:]))
 
 
 @contextmanager
-def started(folder: Path) -> Iterator[subprocess.Popen[str]]:
-    arguments = [sys.executable, "-u", "-c", TINY_COMMAND, "notebook", "49", "--execute", "--out", "a.ipynb"]
+def started(folder: Path, first: str = "") -> Iterator[subprocess.Popen[str]]:
+    arguments = [sys.executable, "-u", "-c", first + TINY_COMMAND, "notebook", "49", "--execute", "--out", "a.ipynb"]
     process = subprocess.Popen(arguments, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         yield process
@@ -196,12 +196,25 @@ def test_ctrl_c_ends_the_kernel_and_keeps_what_was_reached(tmp_path: Path) -> No
     assert printed(read(tmp_path / "a.partial.ipynb").cells[0]) == "reached\n"
 
 
-def test_ctrl_c_while_the_kernel_starts_is_heard_too(tmp_path: Path) -> None:
-    with started(tmp_path) as process:
-        deadline = time.monotonic() + 60
-        while not children(process.pid):  # the kernel's process is there, but has not answered yet
-            assert time.monotonic() < deadline
-            time.sleep(0.002)
+SLOW_START = """
+import asyncio
+from headstart.execution import Client
+start = Client.async_start_new_kernel
+
+async def start_slowly(client, **options):
+    print("about to start", flush=True)
+    await asyncio.sleep(1)
+    await start(client, **options)
+
+Client.async_start_new_kernel = start_slowly
+"""
+
+
+def test_ctrl_c_before_the_kernel_has_started_is_heard_too(tmp_path: Path) -> None:
+    with started(tmp_path, SLOW_START) as process:
+        assert process.stdout is not None
+        while "about to start" not in process.stdout.readline():
+            assert process.poll() is None
         interrupted(process)
     assert not (tmp_path / "a.ipynb").exists()
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from headstart.practical.recipe import Recipe
 from headstart.precision import FASTER, choose_precision, has_bfloat16, measure_gain
 
 WITHOUT = "processor\t: 0\nmodel name\t: Some CPU\nflags\t\t: fpu sse2 avx avx2 fma avx512f\n"
@@ -81,7 +82,7 @@ def test_the_measurement_divides_float32s_time_by_bfloat16s(monkeypatch: pytest.
     now = [0.0]
 
     class Network:
-        def __init__(self, classes: int, recipe, statistics, seed: int, name: str) -> None:
+        def __init__(self, classes: int, recipe: Recipe, *_: object, **__: object) -> None:
             self.seconds = 3.0 if recipe.precision == "float32" else 2.0
 
         def compile(self, *_: object) -> None: ...

@@ -17,11 +17,12 @@ from headstart.errors import BadRequest, Failed
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 WRONG_REQUEST, INTERRUPTED = 2, 130
+RUN_KEYS = {"registration", "seed", "dataset", "classes", "recipe", "networks", "comparison", "audit"}
+RUN_KEYS |= {"conclusions", "environment", "request"}
 UsageError: Any = typer.BadParameter.__mro__[1]  # the parser's own class, wherever this version of typer keeps it
 
 app = typer.Typer(
     help="Does a network that has seen other classes get a head start on new ones? A practical on transfer learning.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
@@ -56,6 +57,7 @@ def run_command(
     Started again with the same arguments, an interrupted run goes on where it stopped.
     """
     from rich.console import Console
+    from rich.text import Text
 
     from headstart.display import Display
     from headstart.request import check_request
@@ -64,7 +66,7 @@ def run_command(
     console = Console(soft_wrap=True, highlight=False)
 
     def say(line: str) -> None:
-        console.print(line, markup=False)
+        console.print(Text(line))
 
     request = check_request(
         registration, data=data, classes=classes, seed=seed, epochs=epochs, precision=precision, out=out, say=say
@@ -90,23 +92,29 @@ def notebook_command(
 ) -> None:
     """Make the hand-in: one notebook that holds all the code and imports nothing of ours."""
     from rich.console import Console
+    from rich.text import Text
 
     from headstart.display import Display
     from headstart.execution import execute_notebook
     from headstart.notebook import build_notebook, check_parameters, write_notebook
+    from headstart.store import check_writable, mendable
 
     console = Console(soft_wrap=True, highlight=False)
+    if timeout is not None and timeout < 1:
+        raise BadRequest(f"--timeout {timeout}: give at least 1 second, or leave it out for no limit")
     parameters = check_parameters(registration, data, classes, seed, epochs, precision, execute, typer.echo)
     path = out or Path(f"practical-{parameters.registration}.ipynb")
-    if path.suffix != ".ipynb" or path.is_dir():
+    if path.suffix != ".ipynb":
         raise BadRequest(f"--out {path}: name a file that ends in .ipynb")
+    check_writable(path)
     notebook = build_notebook(parameters)
-    if not execute:
-        write_notebook(notebook, path)
-    else:
-        with Display(console) as display:
-            execute_notebook(notebook, path, timeout, display.show)
-    console.print(f"The notebook is {path}", markup=False)
+    with mendable(path):
+        if execute:
+            with Display(console) as display:
+                execute_notebook(notebook, path, timeout, display.show)
+        else:
+            write_notebook(notebook, path)
+    console.print(Text(f"The notebook is {path}"))
 
 
 @app.command("data")
@@ -134,18 +142,19 @@ def read_run(folder: Path) -> dict[str, Any]:
     try:
         content: dict[str, Any] = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        raise BadRequest(
-            f"{folder}: no finished run here (run.json is missing or torn); give the folder of one"
-        ) from None
+        content = {}
+    if not isinstance(content, dict) or not content.keys() >= RUN_KEYS:
+        raise BadRequest(f"{folder}: no finished run here (run.json is missing, torn or another's); give one's folder")
     return content
 
 
 def show_results(folder: Path, console: Any) -> None:
     """The table, the conclusions, and where everything lies."""
     from rich.table import Table
+    from rich.text import Text
 
     content = read_run(folder)
-    table = Table(title=f"{' or '.join(content['classes']['b'])}? ({content['dataset']['name']})")
+    table = Table(title=Text(f"{' or '.join(content['classes']['b'])}? ({content['dataset']['name']})"))
     for heading in ("network", "copied", "frozen", "training", "test", "95% interval", "seconds"):
         table.add_column(heading, justify="left" if heading == "network" else "right")
     for name, network in content["networks"].items():
@@ -161,12 +170,12 @@ def show_results(folder: Path, console: Any) -> None:
         )
     console.print(table)
     for paragraph in content["conclusions"]:
-        console.print(paragraph + "\n", markup=False)
+        console.print(Text(paragraph + "\n"))
     broken = [finding["rule"] for finding in content["audit"] if not finding["holds"]]
-    console.print(f"Audit: {len(content['audit']) - len(broken)} of {len(content['audit'])} rules hold.", markup=False)
+    console.print(Text(f"Audit: {len(content['audit']) - len(broken)} of {len(content['audit'])} rules hold."))
     for rule in broken:
-        console.print(f"  does not hold: {rule}", markup=False)
-    console.print(f"Everything is in {folder}; open {folder / 'report.html'}", markup=False)
+        console.print(Text(f"  does not hold: {rule}"))
+    console.print(Text(f"Everything is in {folder}; open {folder / 'report.html'}"))
 
 
 def main() -> None:
@@ -177,7 +186,7 @@ def main() -> None:
 def status_of(arguments: list[str]) -> int:
     """Run the command line and return its exit status; errors that are the user's to mend take one line."""
     try:
-        status = app(arguments, standalone_mode=False)
+        status = app(arguments or ["--help"], standalone_mode=False)
     except BadRequest as error:
         complain(error)
         return WRONG_REQUEST

@@ -47,4 +47,4 @@ class Display:
             text = Text("\n".join(self.lines.values()), no_wrap=True, overflow="ellipsis")
             self.live.update(text, refresh=True)
         elif epoch_ended:
-            self.console.print(line, markup=False)
+            self.console.print(Text(line))

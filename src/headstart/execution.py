@@ -6,6 +6,7 @@ beside it, as `<name>.partial.ipynb`.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from collections.abc import Callable
@@ -72,7 +73,9 @@ def run_interruptibly(client: Client) -> None:
     In the main thread nbclient takes the signal for itself and reports a dead kernel.
     """
     with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(client.execute)
+        # Where matplotlib is told another backend, a notebook would show no figures.
+        environment = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}
+        running = pool.submit(lambda: asyncio.run(client.async_execute(env=environment)))
         try:
             running.result()
         except KeyboardInterrupt:
@@ -88,6 +91,8 @@ def reason_for(error: BaseException, timeout: int | None) -> str | None:
         return f"it took longer than --timeout {timeout} seconds"
     if isinstance(error, DeadKernelError):
         return "its kernel died (out of memory, or killed)"
+    if isinstance(error, RuntimeError) and "Kernel died" in str(error):
+        return "its kernel could not start"
     if isinstance(error, CellExecutionError):
         return f"{error.ename}: {' '.join(str(error.evalue).split())}"
     return None

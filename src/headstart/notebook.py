@@ -75,7 +75,8 @@ def check_parameters(
                 f"--classes {classes}: the notebook can hold out the first ten classes only; use headstart run"
             )
         registration = registration or "".join(map(str, held_out))
-        data = "digits" if "digits" in dataset.name else "cifar10" if data == "auto" else data
+        if data == "auto":
+            data = "digits" if dataset.name.startswith("scikit-learn digits") else "cifar10"
     return Parameters(str(registration), "cifar10" if data == "auto" else data, epochs, seed, precision)
 
 
@@ -195,5 +196,5 @@ def set_parameters(source: str, parameters: Parameters) -> str:
         old = re.search(rf'^{name.upper()} = ("[^"]*"|\d+)', source, flags=re.MULTILINE)
         if not old:
             raise AssertionError(f"walkthrough.py: the parameter cell does not set {name.upper()}")
-        source = source.replace(old[0], f"{name.upper()} = {text}")
+        source = f"{source[: old.start()]}{name.upper()} = {text}{source[old.end() :]}"
     return source

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import headstart
 from headstart.errors import BadRequest
+from headstart.store import mendable
 
 if TYPE_CHECKING:
     from headstart.practical.data import Dataset
@@ -157,19 +158,18 @@ def held_out_in(dataset: Dataset, registration: str | None, classes: str | None)
 def default_folder(dataset: Dataset, registration: str | None, held_out: tuple[int, int], seed: int) -> Path:
     """`runs/<registration or classes>-<first word of the dataset's name>-seed<seed>`."""
     names = registration or "-".join(dataset.class_names[number] for number in held_out)
-    kind = "digits" if "digits" in dataset.name else "cifar10" if "CIFAR-10" in dataset.name else "images"
+    kinds = {"scikit-learn digits": "digits", "CIFAR-10": "cifar10"}
+    kind = next((kind for name, kind in kinds.items() if dataset.name.startswith(name)), "images")
     return Path("runs") / f"{names}-{kind}-seed{seed}"
 
 
 def check_folder(folder: Path) -> None:
     """The folder is new, empty, or holds a run."""
-    if folder.exists() and not folder.is_dir():
-        raise BadRequest(f"--out {folder}: this is a file; name a folder that is new or holds this run")
-    if (
-        folder.is_dir()
-        and not stored_request(folder)
-        and any(not path.name.startswith(".") for path in folder.iterdir())
-    ):
+    with mendable(folder):
+        if folder.exists() and not folder.is_dir():
+            raise BadRequest(f"--out {folder}: this is a file; name a folder that is new or holds this run")
+        held = {path.name for path in folder.iterdir() if path.name[0] != "."} if folder.is_dir() else set()
+    if held - {"checkpoints"} and not stored_request(folder):
         raise BadRequest(f"--out {folder}: the folder holds other files; name one that is new, empty or holds this run")
 
 

@@ -6,23 +6,19 @@ checkpoint, from which a finished one is taken too. `run.json` is written last: 
 
 from __future__ import annotations
 
-import errno
 import shutil
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import headstart
 from headstart.errors import BadRequest
 from headstart.request import Request, check_request, stored_request
-from headstart.store import Checkpoint, locked, write_json
+from headstart.store import Checkpoint, locked, mendable, write_json
 
 if TYPE_CHECKING:
     from headstart.practical.data import Dataset
     from headstart.practical.training import Trained
-
-USERS_TO_MEND = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.ENAMETOOLONG)
 
 
 def run(registration: str | None = None, **options: Any) -> Path:
@@ -53,19 +49,6 @@ def run_request(request: Request, display: AbstractContextManager[Any] | None = 
                 conduct(request, asked, display)
             shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     return folder
-
-
-@contextmanager
-def mendable(folder: Path) -> Iterator[None]:
-    """A full disk or a folder that cannot be written is the user's to mend; what was saved till then is whole."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in USERS_TO_MEND:
-            raise
-        raise BadRequest(
-            f"{error.filename or folder}: {error.strerror}; mend that, then the same command goes on where it stopped"
-        ) from error
 
 
 def conduct(request: Request, asked: dict[str, str], display: AbstractContextManager[Any] | None) -> None:
@@ -115,7 +98,7 @@ def train_networks(request: Request, part_a: Dataset, part_b: Dataset, shown: An
     def hooks(name: str) -> dict[str, Any]:
         checkpoint = Checkpoint(request.folder / "checkpoints" / f"{name}.npz")
         progress = [shown.progress(name)] if shown else []
-        return {"callbacks": [*progress, checkpoint.callback()], "resume": checkpoint.restore}
+        return {"callbacks": [checkpoint.callback(), *progress], "resume": checkpoint.restore}
 
     statistics = colour_statistics(part_a.x_train)
     network = build_network(len(part_a.class_names), request.recipe_a, statistics, request.recipe_a.seed)

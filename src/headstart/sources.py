@@ -46,19 +46,19 @@ def open_dataset(data: str, say: Callable[[str], None] = to_stderr, archive: Arc
         BadRequest: nothing of that name; or what is there is torn, foreign, hostile or empty.
         DownloadFailed: a BadRequest too; for "cifar10" only.
     """
-    reason = "asked for"
+    source = "embedded in scikit-learn"
     if data in ("cifar10", "auto"):
         try:
             return open_cifar10(say, archive)
         except DownloadFailed as failure:
             if data == "cifar10":
                 raise
-            reason = f"NOT CIFAR-10, because {failure}"
-            say(f"WARNING: these are scikit-learn's DIGITS, {reason}")
+            source += "; NOT CIFAR-10, because that could not be downloaded"
+            say(f"WARNING: these are scikit-learn's DIGITS, NOT CIFAR-10, because {failure}")
     if data in ("digits", "auto"):
         from headstart.practical.data import load_digit_images
 
-        return Opened(load_digit_images(), f"scikit-learn's embedded digits ({reason})")
+        return Opened(load_digit_images(), source)
     try:
         dataset, source = open_path(Path(data).expanduser(), say, archive)
     except BadRequest as error:

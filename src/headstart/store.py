@@ -6,10 +6,12 @@ started again after a kill, finds the old file or the new one and never a part o
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
 import tempfile
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +24,36 @@ from headstart.errors import BadRequest
 
 if TYPE_CHECKING:
     import keras
+
+
+USERS_TO_MEND = (
+    *(errno.ENOSPC, errno.EDQUOT),  # a full disk, or one's share of it
+    *(errno.EROFS, errno.EACCES, errno.EPERM),  # not to be written
+    *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP),  # no place for a file
+)
+
+
+@contextmanager
+def mendable(path: Path) -> Iterator[None]:
+    """A full disk or a place that cannot be written is the user's to mend; what was saved till then is whole."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in USERS_TO_MEND:
+            raise
+        place = f"{error.filename or path}"
+        raise BadRequest(
+            f"{place:.200}: {error.strerror}; mend that or choose another --out, then give the same command again"
+        ) from error
+
+
+def check_writable(path: Path) -> None:
+    """Raises BadRequest unless a file can be written at `path`, whose folder is made."""
+    with mendable(path):
+        path.exists()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(prefix=f".{path.name}.", suffix=".part", dir=path.parent):
+            pass
 
 
 def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
@@ -125,14 +157,27 @@ class Checkpoint:
         return callback
 
     def restore(self, model: keras.Model) -> list[dict[str, float]]:
-        """Bring the compiled model back to the saved state and return its rows; none where nothing was saved."""
+        """Bring the compiled model back to the saved state and return its rows; none where nothing was saved.
+
+        Raises BadRequest if the file is damaged or another network's; then nothing has been restored.
+        """
         if not self.path.exists():
             return []
-        with np.load(io.BytesIO(self.path.read_bytes()), allow_pickle=False) as saved:
-            for i, variable in enumerate(training_state(model)):
-                variable.assign(saved[f"variable_{i}"])
-            self.rows = json.loads(str(saved["rows"]))
-        return list(self.rows)
+        state = training_state(model)
+        try:
+            with np.load(io.BytesIO(self.path.read_bytes()), allow_pickle=False) as saved:
+                arrays = [saved[f"variable_{i}"] for i in range(len(state))]
+                rows = json.loads(str(saved["rows"]))
+            if any(tuple(variable.shape) != array.shape for variable, array in zip(state, arrays, strict=True)):
+                raise ValueError("it is another network's")
+        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise BadRequest(
+                f"{self.path}: not a whole checkpoint of this network ({error}); remove it to train the network anew"
+            ) from error
+        for variable, array in zip(state, arrays, strict=True):
+            variable.assign(array)
+        self.rows = rows
+        return list(rows)
 
 
 def training_state(model: keras.Model) -> list[Any]:

@@ -122,7 +122,9 @@ def describe_transfer(strategy: Trained, scratch: Trained, pairs: pd.DataFrame) 
 def conclude(source: Trained, strategies: Sequence[Trained], pairs: pd.DataFrame, data: str) -> list[str]:
     """The conclusions, a paragraph each; `strategies` begins with the one from scratch."""
     scratch, *transfers = strategies
-    digits = [f"These are {data}: the figures say nothing about CIFAR-10."] if "digits" in data else []
+    digits = (
+        [f"These are {data}: the figures say nothing about CIFAR-10."] if data.startswith("scikit-learn digits") else []
+    )
     return [
         *digits,
         describe_best(strategies, pairs),

@@ -171,10 +171,11 @@ def plot_examples(part_a: Dataset, part_b: Dataset, rows: int = 4) -> Figure:
             f"{part.class_names[label]}\n{'part B' if held_out else 'part A'}",
             fontsize=9,
             fontweight="bold" if held_out else "normal",
+            parse_math=False,
         )
     for ax in axes.flat:
         ax.axis("off")
-    figure.suptitle(f"Training images of every class\nData: {part_a.name}", fontsize=11)
+    figure.suptitle(f"Training images of every class\nData: {part_a.name}", fontsize=11, parse_math=False)
     figure.tight_layout()
     plt.close(figure)  # it is shown where it is displayed, not once more at the end of a cell
     return figure

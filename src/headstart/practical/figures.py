@@ -75,7 +75,7 @@ def label_axes(ax: Axes, quantity: str) -> None:
 
 def finish(figure: Figure, heading: str, data: str) -> Figure:
     """The heading, and below it whose images these are."""
-    figure.suptitle(f"{heading}\nData: {data}", fontsize=11)
+    figure.suptitle(f"{heading}\nData: {data}", fontsize=11, parse_math=False)
     figure.tight_layout()
     plt.close(figure)  # it is shown where it is displayed, not once more at the end of a cell
     return figure

@@ -1,0 +1,337 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fixtures_runs import HOSTILE, FinishedRun, command, contents, make_pictures, the_one_line
+from headstart import cli
+from headstart.download import CIFAR10
+from headstart.errors import BadRequest, Failed
+
+pytest_plugins = ["fixtures_runs"]
+
+DIGITS = ("--data", "digits", "--epochs", "1", "--precision", "float32")
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_trained(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test here trains anything itself."""
+
+    def trained(*_: object, **__: object) -> None:
+        raise AssertionError("a training began")
+
+    for name in request.fixturenames:  # runs that others have finished
+        if name.endswith("_run"):
+            request.getfixturevalue(name)
+    monkeypatch.setattr("headstart.practical.training.train", trained)
+
+
+def refused(*arguments: object) -> str:
+    """The line that refuses this run; nothing may be left in the working directory by it."""
+    before = contents(Path())
+    folders = sorted(path for path in Path().rglob("*") if path.is_dir() and ".cache" not in path.parts)
+    line = the_one_line(command("run", *arguments))
+    after = {path: content for path, content in contents(Path()).items() if not path.startswith(".cache/")}
+    assert after == before
+    now = sorted(path for path in Path().rglob("*") if path.is_dir() and ".cache" not in path.parts)
+    assert [path for path in now if path.parts[0] != ".keras"] == folders
+    return line
+
+
+# Requests that are wrong
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), "registration number or --classes"),
+        (("49", "--classes", "four,nine"), "registration number or --classes"),
+        (("",), "registration number ''"),
+        (("4",), "two different digits"),
+        (("4444",), "two different digits"),
+        (("49x",), "digits 0 to 9 only"),
+        (("٤٩",), "digits 0 to 9 only"),
+        (("4²",), "digits 0 to 9 only"),
+        ((" 49",), "digits 0 to 9 only"),
+        (("4\n9",), "digits 0 to 9 only"),
+        (("49", "--epochs", "0"), "--epochs 0"),
+        (("49", "--epochs", "-3"), "--epochs -3"),
+        (("49", "--seed", "-1"), "--seed -1"),
+        (("49", "--seed", str(2**31)), f"--seed {2**31}"),
+        (("49", "--precision", "float16"), "--precision float16"),
+        (("--classes", "four"), "two different class names"),
+        (("--classes", ""), "two different class names"),
+        (("--classes", "four,four"), "two different class names"),
+        (("--classes", "four, four"), "two different class names"),
+        (("--classes", "one,two,three"), "two different class names"),
+        (("--classes", "four,cat"), "no class is called 'cat'; there are zero, one"),
+        (("--classes", "four,Nine"), "no class is called 'Nine'"),
+        (("49", "--data", "imagenet"), "imagenet"),
+        (("49", "--data", "no/such/path"), "no/such/path"),
+        (("49", "--data", "/dev/null"), "/dev/null"),
+    ],
+)
+def test_a_wrong_run_takes_one_line_and_leaves_nothing(arguments: tuple[str, ...], words: str, here: Path) -> None:
+    options = () if "--data" in arguments else ("--data", "digits")
+    assert words in refused(*arguments, *options)
+
+
+def test_a_folder_with_one_class_is_refused(here: Path) -> None:
+    make_pictures(here / "pictures", names=("cat",), train=1, test=1)
+    assert "nothing to tell apart" in refused("49", "--data", "pictures")
+
+
+def test_a_folder_with_too_few_classes_to_hold_two_out_is_refused(here: Path) -> None:
+    make_pictures(here / "pictures", names=("cat", "dog", "frog"), train=1, test=1)
+    assert "3 classes" in refused("--classes", "cat,dog", "--data", "pictures")
+
+
+def test_a_number_that_names_a_class_that_is_not_there_is_refused(here: Path) -> None:
+    make_pictures(here / "pictures", train=1, test=1)
+    assert "names class 9" in refused("49", "--data", "pictures")
+
+
+def test_a_folder_with_an_empty_class_is_refused(here: Path) -> None:
+    folder = make_pictures(here / "pictures", names=("cat", "dog", "frog", "ship"), train=1, test=1)
+    (folder / "train" / "dog" / "0.png").unlink()
+    assert str(Path("train", "dog")) in refused("--classes", "cat,dog", "--data", "pictures")
+
+
+@pytest.mark.parametrize("content", [b"", b"no image", b"\x89PNG\r\n\x1a\n torn"])
+def test_a_folder_with_a_file_that_is_no_image_is_refused(content: bytes, here: Path) -> None:
+    folder = make_pictures(here / "pictures", names=("cat", "dog", "frog", "ship"), train=1, test=1)
+    (folder / "test" / "frog" / "note.png").write_bytes(content)
+    assert "note.png" in refused("--classes", "cat,dog", "--data", "pictures")
+
+
+def test_a_truncated_archive_is_refused(here: Path) -> None:
+    (here / "cifar-10-python.tar.gz").write_bytes(b"\x1f\x8b\x08\x00" + bytes(1000))
+    assert "torn" in refused("49", "--data", "cifar-10-python.tar.gz")
+
+
+def test_an_archive_with_a_wrong_hash_is_refused(here: Path) -> None:
+    with (here / "cifar-10-python.tar.gz").open("wb") as file:
+        file.truncate(CIFAR10.size)  # the right size, but zeros, which take no room
+    ended = command("run", "49", "--data", "cifar-10-python.tar.gz")
+    assert "not the official archive" in the_one_line(ended)
+    assert [path.name for path in here.iterdir() if path.name[0] != "."] == ["cifar-10-python.tar.gz"]
+
+
+@pytest.mark.parametrize(
+    "folder", ["file", "file/inside", "other", "/proc/no-such-folder", "/proc/1/no/such", "/dev/null/a", "x" * 300]
+)
+def test_a_folder_that_cannot_take_the_run_is_refused(folder: str, here: Path) -> None:
+    (here / "file").write_text("mine")
+    (here / "other").mkdir()
+    (here / "other" / "thesis.txt").write_text("mine")
+    refused("49", *DIGITS, "--out", folder)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"request": {}}', '{"request": []}', "\0"])
+def test_a_folder_with_a_foreign_run_json_is_refused(content: str, here: Path) -> None:
+    (here / "run").mkdir()
+    (here / "run" / "run.json").write_text(content)
+    assert "not a run of this version" in refused("49", *DIGITS, "--out", "run")
+
+
+@pytest.mark.parametrize(
+    "difference",
+    [
+        ("49", "--epochs", "2", "--seed", "1"),
+        ("49", "--epochs", "3"),
+        ("49", "--epochs", "2", "--precision", "bfloat16"),
+        ("48", "--epochs", "2"),
+        ("--classes", "four,eight", "--epochs", "2"),
+    ],
+    ids=" ".join,
+)
+def test_a_folder_that_holds_another_run_is_refused_and_left_alone(difference, digits_run: FinishedRun) -> None:
+    arguments = (*difference, "--data", "digits", "--out", digits_run.folder)
+    precision = () if "--precision" in difference else ("--precision", "float32")
+    before = contents(digits_run.folder)
+    assert "holds another run" in the_one_line(command("run", *arguments, *precision))
+    assert contents(digits_run.folder) == before
+
+
+def test_a_folder_that_holds_a_run_on_other_data_is_refused_and_left_alone(
+    digits_run: FinishedRun, picture_run: FinishedRun
+) -> None:
+    before = contents(picture_run.folder)
+    arguments = ("--classes", "four,nine", "--epochs", 3, "--precision", "float32", "--data", "digits")
+    assert "holds another run" in the_one_line(command("run", *arguments, "--out", picture_run.folder))
+    assert contents(picture_run.folder) == before
+
+
+# What the parser itself refuses
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("run", "49", "--no-such-option"), "--no-such-option"),
+        (("run", "-5"), "-5"),
+        (("run", "49", "--epochs"), "--epochs"),
+        (("run", "49", "--epochs", "many"), "--epochs"),
+        (("run", "49", "--epochs", "1.5"), "--epochs"),
+        (("run", "49", "--seed", ""), "--seed"),
+        (("run", "49", "50"), "50"),
+        (("walk", "49"), "walk"),
+        (("report",), "FOLDER"),
+        (("data", "--data"), "--data"),
+        (("--no-such-option",), "--no-such-option"),
+    ],
+)
+def test_a_usage_error_takes_one_line_too(arguments: tuple[str, ...], words: str) -> None:
+    ended = command(*arguments)
+    line = the_one_line(ended)
+    assert words.lower() in line.lower()
+    assert "--help" in line
+    assert ended.output == ""
+
+
+def test_without_a_command_the_help_is_shown() -> None:
+    ended = command()
+    assert "notebook" in ended.output
+    assert ended.errors == ""
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("run", "--help"), ("notebook", "--help"), ("report", "--help")])
+def test_help_ends_well(arguments: tuple[str, ...]) -> None:
+    ended = command(*arguments)
+    assert (ended.status, ended.errors) == (0, "")
+    assert "Usage: " in ended.output
+
+
+def test_help_names_the_commands_and_the_common_options() -> None:
+    commands = command("--help").output
+    assert all(name in commands for name in ("run", "notebook", "report", "data"))
+    for name in ("run", "notebook"):
+        options = command(name, "--help").output
+        assert all(option in options for option in ("--data", "--seed", "--epochs", "--out", "--classes"))
+
+
+# How it ends
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "line"),
+    [
+        (BadRequest("a\n  b"), 2, "headstart: a b\n"),
+        (Failed("cell 3: it died"), 1, "headstart: cell 3: it died\n"),
+        (None, 0, ""),
+    ],
+)
+def test_each_ending_has_its_status(error, status: int, line: str, here: Path, monkeypatch) -> None:
+    def end(*_: Any) -> None:
+        if error:
+            raise error
+
+    monkeypatch.setattr("headstart.execution.execute_notebook", end)
+    ended = command("notebook", "49", "--execute", "--data", "digits")
+    assert (ended.status, ended.errors) == (status, line)
+
+
+def test_ctrl_c_ends_at_once_with_130_and_the_line_that_resumes(here: Path, monkeypatch) -> None:
+    class Ended(BaseException): ...
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    def leave(status: int) -> None:
+        raise Ended(status)
+
+    monkeypatch.setattr("headstart.runs.run_request", interrupt)
+    monkeypatch.setattr(os, "_exit", leave)
+    errors: list[str] = []
+    monkeypatch.setattr(cli, "complain", errors.append)
+    with pytest.raises(Ended, match="130"):
+        command("run", "49", *DIGITS, "--out", "my folder")
+    [line] = errors
+    assert line.endswith("headstart run 49 --data digits --epochs 1 --precision float32 --out 'my folder'")
+
+
+def test_an_error_of_ours_is_1_and_shows_where(here: Path) -> None:
+    code = (
+        "import headstart.cli as c; c.read_run = lambda _: 1 / 0; import sys; sys.argv[1:] = ['report', '.']; c.main()"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert "ZeroDivisionError" in ended.stderr
+
+
+# What a run shows
+
+
+def test_a_run_shows_its_table_its_conclusions_and_where_everything_lies(digits_run: FinishedRun) -> None:
+    run = json.loads((digits_run.folder / "run.json").read_text(encoding="utf-8"))
+    shown = digits_run.output
+    assert "four or nine?" in shown
+    for name, network in run["networks"].items():
+        [row] = [line for line in shown.splitlines() if line.startswith(f"│ {name} ")]
+        low, high = network["test_accuracy_ci95"]
+        assert f"{network['test_accuracy']:.1%}" in row
+        assert f"{low:.1%} to {high:.1%}" in row
+    assert all(paragraph in shown for paragraph in run["conclusions"])
+    assert f"Audit: {len(run['audit'])} of {len(run['audit'])} rules hold." in shown
+    assert str(Path("run", "report.html")) in shown
+
+
+def test_a_run_says_whose_images_it_uses_and_in_which_precision(digits_run: FinishedRun) -> None:
+    head = digits_run.output.splitlines()[:3]
+    assert head[0].startswith("Data: scikit-learn digits, not CIFAR-10")
+    assert head[1] == "Precision: float32 (float32 was asked for)"
+    assert head[2] == "Folder: run"
+
+
+def test_class_names_are_shown_as_they_are(picture_run: FinishedRun) -> None:
+    assert f"{HOSTILE[0]} or {HOSTILE[1]}? (" in picture_run.output
+
+
+def test_rules_that_do_not_hold_are_named(digits_run: FinishedRun, here: Path) -> None:
+    shutil.copytree(digits_run.folder, here / "run")
+    run = json.loads((here / "run" / "run.json").read_text(encoding="utf-8"))
+    run["audit"][3]["holds"] = False
+    (here / "run" / "run.json").write_text(json.dumps(run))
+    output = command("run", *digits_run.arguments, "--out", "run").output
+    assert f"Audit: {len(run['audit']) - 1} of {len(run['audit'])} rules hold." in output
+    assert f"  does not hold: {run['audit'][3]['rule']}\n" in output
+
+
+# The other commands
+
+
+def test_report_makes_the_same_page_anew(digits_run: FinishedRun, here: Path) -> None:
+    shutil.copytree(digits_run.folder, here / "run")
+    page = (here / "run" / "report.html").read_bytes()
+    (here / "run" / "report.html").unlink()
+    ended = command("report", "run")
+    assert (ended.status, ended.errors, ended.output.strip()) == (0, "", str(Path("run", "report.html")))
+    assert (here / "run" / "report.html").read_bytes() == page
+
+
+@pytest.mark.parametrize("content", [None, "", "{", "[]", "{}", '{"classes": 3}'])
+def test_report_needs_a_finished_run(content: str | None, here: Path) -> None:
+    (here / "run").mkdir()
+    if content is not None:
+        (here / "run" / "run.json").write_text(content)
+    before = contents(here)
+    assert "no finished run" in the_one_line(command("report", "run"))
+    assert contents(here) == before
+
+
+def test_data_says_what_is_there(here: Path) -> None:
+    ended = command("data", "--data", "digits")
+    assert (ended.status, ended.errors) == (0, "")
+    assert "1,000 training and 797 test images in 10 classes" in ended.output
+    assert "0 zero, 1 one, 2 two" in ended.output
+
+
+def test_data_refuses_what_is_not_there(here: Path) -> None:
+    assert "nowhere" in the_one_line(command("data", "--data", "nowhere"))

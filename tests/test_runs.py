@@ -1,0 +1,516 @@
+from __future__ import annotations
+
+import csv
+import errno
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+from fixtures_runs import HOSTILE, NETWORKS, FinishedRun, at, command, contents, the_one_line
+from headstart.runs import run
+
+if TYPE_CHECKING:
+    from headstart.practical.data import Dataset
+
+pytest_plugins = ["fixtures_runs"]
+
+FILES = {
+    "run.json",
+    "history.csv",
+    "predictions.npz",
+    "report.html",
+    "figures/comparison.png",
+    *(f"figures/{name}.png" for name in NETWORKS),
+    *(f"models/{name}.keras" for name in NETWORKS),
+}
+RUN = {"registration", "seed", "dataset", "classes", "recipe", "networks", "comparison", "audit", "conclusions"}
+NETWORK = {"copied", "frozen", "epochs", "trainable_parameters", "train_accuracy", "test_accuracy"}
+NETWORK |= {"test_accuracy_ci95", "train_loss", "test_loss", "seconds"}
+
+
+def content_of(finished: FinishedRun) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((finished.folder / "run.json").read_text(encoding="utf-8"))
+    return content
+
+
+def history_of(folder: Path) -> list[dict[str, str]]:
+    with (folder / "history.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def weights_of(folder: Path) -> dict[str, list[np.ndarray]]:
+    import keras
+
+    return {name: keras.models.load_model(folder / "models" / f"{name}.keras").get_weights() for name in NETWORKS}
+
+
+def assert_same_results(folder: Path, other: Path) -> None:
+    """Byte-identical histories, identical predictions and weights."""
+    assert (folder / "history.csv").read_bytes() == (other / "history.csv").read_bytes()
+    with np.load(folder / "predictions.npz") as predictions, np.load(other / "predictions.npz") as others:
+        assert predictions.files == others.files
+        assert all(np.array_equal(predictions[name], others[name]) for name in others.files)
+    weights, of_other = weights_of(folder), weights_of(other)
+    for name in NETWORKS:
+        assert all(np.array_equal(*pair) for pair in zip(weights[name], of_other[name], strict=True)), name
+
+
+def pictures_of(finished: FinishedRun) -> Dataset:
+    from headstart.practical.data import load_dataset
+
+    return load_dataset(str(finished.place / "pictures"))
+
+
+@pytest.fixture
+def blank_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To draw them takes as long as all the rest of a tiny run."""
+    draw_blank(monkeypatch)
+
+
+def draw_blank(patch: pytest.MonkeyPatch) -> None:
+    for name in ("plot_network", "plot_comparison"):
+        patch.setattr(f"headstart.practical.figures.{name}", lambda *_: Figure(figsize=(1, 1)))
+
+
+# What a run leaves
+
+
+def test_a_run_leaves_exactly_what_was_promised(picture_run: FinishedRun, digits_run: FinishedRun) -> None:
+    for finished in (picture_run, digits_run):
+        assert set(contents(finished.folder)) == FILES
+        assert not (finished.folder / "checkpoints").exists()
+
+
+def test_run_json_has_exactly_the_promised_keys(picture_run: FinishedRun) -> None:
+    content = content_of(picture_run)
+    assert set(content) == RUN | {"environment", "request"}  # request: what a second start is compared with
+    assert set(content["dataset"]) == {"name", "source", "class_names"}
+    assert set(content["classes"]) == {"a", "b"}
+    assert set(content["recipe"]) == {"a", "b"}
+    assert list(content["networks"]) == list(NETWORKS)
+    assert all(set(network) == NETWORK for network in content["networks"].values())
+    assert set(content["comparison"]) == {"best", "pairs"}
+    pair = {"first", "second", "difference", "ci95", "p_value", "significant"}
+    assert [set(row) for row in content["comparison"]["pairs"]] == [pair] * 3
+    assert all(set(finding) == {"rule", "holds", "evidence"} for finding in content["audit"])
+    assert all(isinstance(paragraph, str) for paragraph in content["conclusions"])
+    assert {"python", "tensorflow", "keras", "numpy", "headstart"} <= set(content["environment"])
+
+
+def test_run_json_says_what_was_asked_and_what_was_done(picture_run: FinishedRun, digits_run: FinishedRun) -> None:
+    pictures, digits = content_of(picture_run), content_of(digits_run)
+    assert (pictures["registration"], digits["registration"]) == (None, "2020387499")
+    assert pictures["dataset"]["class_names"] == list(HOSTILE)
+    assert pictures["classes"] == {"a": list(HOSTILE[2:]), "b": list(HOSTILE[:2])}
+    assert digits["classes"]["b"] == ["four", "nine"]
+    assert len(digits["classes"]["a"]) == 8
+    for content, epochs in ((pictures, 3), (digits, 2)):
+        assert content["seed"] == content["recipe"]["a"]["seed"] == content["recipe"]["b"]["seed"] == 0
+        assert content["recipe"]["a"]["epochs"] == content["recipe"]["b"]["epochs"] == epochs
+        layers = [(network["copied"], network["frozen"]) for network in content["networks"].values()]
+        assert layers == [(0, 0), (0, 0), (5, 5), (5, 4)]
+        assert [network["epochs"] for network in content["networks"].values()] == [epochs] * 4
+
+
+def test_every_rule_of_the_audit_holds(picture_run: FinishedRun, digits_run: FinishedRun) -> None:
+    for finished in (picture_run, digits_run):
+        audit = content_of(finished)["audit"]
+        assert len(audit) > 30
+        assert [finding for finding in audit if finding["holds"] is not True] == []
+
+
+def test_the_history_has_a_row_an_epoch_of_every_network(picture_run: FinishedRun, digits_run: FinishedRun) -> None:
+    for finished, epochs in ((picture_run, 3), (digits_run, 2)):
+        rows = history_of(finished.folder)
+        assert list(rows[0]) == ["network", "epoch", "train_loss", "train_accuracy", "test_loss", "test_accuracy"]
+        expected = [(name, str(epoch)) for name in NETWORKS for epoch in range(1, epochs + 1)]
+        assert [(row["network"], row["epoch"]) for row in rows] == expected
+
+
+def test_the_last_epoch_the_predictions_and_run_json_agree(digits_run: FinishedRun) -> None:
+    content, rows = content_of(digits_run), history_of(digits_run.folder)
+    last = {row["network"]: row for row in rows}
+    with np.load(digits_run.folder / "predictions.npz", allow_pickle=False) as read:
+        arrays = dict(read)
+    assert list(arrays) == [*NETWORKS, "labels_a", "labels_b"]
+    assert arrays["a"].shape == (637, 8)
+    for name in NETWORKS[1:]:
+        assert arrays[name].shape == (160, 2)
+    for name in NETWORKS:
+        labels = arrays["labels_a" if name == "a" else "labels_b"]
+        accuracy = float(np.mean(arrays[name].argmax(axis=1) == labels))
+        loss = -np.log(arrays[name][np.arange(len(labels)), labels]).mean(dtype=np.float64)
+        network = content["networks"][name]
+        assert network["test_accuracy"] == accuracy == float(last[name]["test_accuracy"])
+        assert network["test_loss"] == pytest.approx(loss)
+        assert network["train_accuracy"] == float(last[name]["train_accuracy"])
+        low, high = network["test_accuracy_ci95"]
+        assert low < accuracy < high
+
+
+def test_the_saved_networks_take_raw_images_and_give_the_saved_predictions(picture_run: FinishedRun) -> None:
+    import keras
+
+    from headstart.practical.data import split_classes
+
+    parts = split_classes(pictures_of(picture_run), (0, 1))
+    with np.load(picture_run.folder / "predictions.npz", allow_pickle=False) as predictions:
+        for name in NETWORKS:
+            part = parts[name != "a"]
+            network = keras.models.load_model(picture_run.folder / "models" / f"{name}.keras")
+            assert np.allclose(network.predict(part.x_test, verbose=0), predictions[name], atol=1e-5)
+            assert np.array_equal(part.y_test, predictions["labels_a" if name == "a" else "labels_b"])
+
+
+def test_the_figures_are_pictures_and_the_page_holds_them(digits_run: FinishedRun) -> None:
+    for path in (digits_run.folder / "figures").iterdir():
+        with Image.open(path) as picture:
+            picture.verify()
+            assert picture.format == "PNG"
+    page = (digits_run.folder / "report.html").read_text(encoding="utf-8")
+    assert page.count("data:image/png;base64,") == 5
+
+
+def test_digits_are_called_digits_wherever_results_are_shown(digits_run: FinishedRun) -> None:
+    content = content_of(digits_run)
+    assert len(digits_run.headings) == 5
+    assert all("digits, not CIFAR-10" in heading for heading in digits_run.headings)
+    assert "digits, not CIFAR-10" in content["conclusions"][0]
+    assert "digits, not CIFAR-10" in content["dataset"]["name"]
+    assert "digits, not CIFAR-10" in (digits_run.folder / "report.html").read_text(encoding="utf-8")
+    assert digits_run.output.count("digits, not CIFAR-10") >= 2
+
+
+def test_pictures_are_not_called_digits(picture_run: FinishedRun) -> None:
+    assert all("“pictures”" in heading for heading in picture_run.headings)
+    assert not [text for text in content_of(picture_run)["conclusions"] if "digits" in text or "CIFAR" in text]
+
+
+def test_class_names_are_text_and_nothing_else_in_the_page(picture_run: FinishedRun) -> None:
+    page = (picture_run.folder / "report.html").read_text(encoding="utf-8")
+    assert "<script" not in page
+    assert "&lt;script&gt;alert(1)&lt;&amp;" in page
+
+
+def test_dollars_in_class_names_are_no_formula(here: Path) -> None:
+    """Such as `$5 or $10`: matplotlib would read mathematics between two of them, and stumble."""
+    from headstart.practical.figures import finish, plt
+
+    figure, _ = plt.subplots()
+    finish(figure, r"Three ways to learn “$\bad$ or $x?”", "images from the folder “$\\oops$”")
+    figure.canvas.draw()
+    assert r"$\bad$" in figure.get_suptitle()
+
+
+def test_every_line_of_the_progress_is_in_the_history(picture_run: FinishedRun) -> None:
+    lines = re.findall(r"^(\w+): epoch (\d+) of 3 \|.* training (\S+)%, test (\S+)% right", picture_run.output, re.M)
+    assert lines == [
+        (row["network"], row["epoch"], *(f"{100 * float(row[f'{part}_accuracy']):.1f}" for part in ("train", "test")))
+        for row in history_of(picture_run.folder)
+    ]
+
+
+# The same seed
+
+
+def test_the_same_seed_gives_the_same_numbers_and_weights(picture_run: FinishedRun, blank_figures, here: Path) -> None:
+    options = {"data": str(picture_run.place / "pictures"), "classes": ",".join(HOSTILE[:2]), "precision": "float32"}
+    folder = run(**options, epochs=3, out=here / "again", say=lambda line: None)
+    assert folder == here / "again"
+    assert_same_results(folder, picture_run.folder)
+    assert set(contents(folder)) == FILES
+
+
+def test_a_finished_run_is_shown_again_at_once_and_left_alone(digits_run: FinishedRun) -> None:
+    files = [path for path in digits_run.folder.rglob("*") if path.name != ".lock"]
+    before = {path: path.stat().st_mtime_ns for path in files}
+    start = time.monotonic()
+    with at(digits_run.place):
+        ended = command("run", *digits_run.arguments, "--out", "run")
+    assert time.monotonic() - start < 5
+    assert (ended.status, ended.errors) == (0, "")
+    assert ended.output.splitlines()[-10:] == digits_run.output.splitlines()[-10:]
+    assert "epoch 1 of" not in ended.output
+    assert {path: path.stat().st_mtime_ns for path in files} == before
+    assert set(contents(digits_run.folder)) == FILES
+
+
+def test_a_finished_run_is_known_again_in_auto_precision(digits_run: FinishedRun, monkeypatch) -> None:
+    def probed(_: str) -> None:
+        raise AssertionError("it was probed a second time, which might choose otherwise")
+
+    monkeypatch.setattr("headstart.precision.choose_precision", probed)
+    arguments = [argument for argument in digits_run.arguments if argument not in ("--precision", "float32")]
+    assert command("run", *arguments, "--out", digits_run.folder).status == 0
+
+
+# Stopped and started again
+
+
+@dataclass(frozen=True)
+class Sitting:
+    """One of the starts of a run that is killed again and again."""
+
+    killed: bool
+    epochs: list[str]  # "a 1", "a 2": those that it has reported
+    files: dict[str, bytes]  # what was there when it ended
+
+
+MOMENTS = ("request.json:1", "a.npz:2", "last_layer.npz:1", "two_layers.keras:1")
+KILLED_AT_MOMENTS = """
+import os, re, signal, sys
+import tensorflow  # imported once, for all sittings; nothing of it has started yet
+from headstart.cli import status_of
+
+fsync, seen = os.fsync, []
+
+def kill_at(moment):
+    name, times = moment.split(":")
+
+    def fsync_or_die(descriptor):  # just before a file would become whole
+        path = os.readlink(f"/proc/self/fd/{descriptor}")
+        seen.append(re.search(rf"/\\.{re.escape(name)}\\.", path) is not None)
+        if sum(seen) == int(times):
+            os.kill(os.getpid(), signal.SIGKILL)
+        fsync(descriptor)
+
+    os.fsync = fsync_or_die
+
+folder, *moments = sys.argv[1].split(",")
+for number, moment in enumerate(moments):
+    if os.fork() == 0:
+        for stream, name in ((1, "out"), (2, "err")):
+            os.dup2(os.open(f"sitting-{number}.{name}", os.O_WRONLY | os.O_CREAT), stream)
+        kill_at(moment)
+        os._exit(status_of(sys.argv[2:]))
+    print(os.waitstatus_to_exitcode(os.wait()[1]), flush=True)
+    os.system(f"cp -r {folder} sitting-{number}")
+"""
+
+
+@pytest.fixture(scope="module")
+def killed_run(picture_run: FinishedRun, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Sitting]]:
+    """The picture run, killed at one moment after the other and always started again, until it is done.
+
+    A kill comes just before a file is whole: `a.npz:2` is network A's second checkpoint, of an epoch that must not
+    have been reported yet, or it would be reported twice.
+    """
+    place = tmp_path_factory.mktemp("killed-run")
+    arguments = [*picture_run.arguments, "--out", "run"]
+    with at(place) as patch:
+        draw_blank(patch)
+        code = [sys.executable, "-c", KILLED_AT_MOMENTS, ",".join(("run", *MOMENTS)), "run", *arguments]
+        ended = subprocess.run(code, capture_output=True, text=True, check=True)
+        statuses = [int(line) for line in ended.stdout.split()]
+        last = command("run", *arguments)
+    assert (last.status, last.errors) == (0, "")
+    outputs = [(place / f"sitting-{number}.out").read_text() for number in range(len(MOMENTS))]
+    sittings = [
+        Sitting(status == -signal.SIGKILL, reported(output), contents(place / f"sitting-{number}"))
+        for number, (status, output) in enumerate(zip(statuses, outputs, strict=True))
+    ]
+    return place / "run", [*sittings, Sitting(False, reported(last.output), contents(place / "run"))]
+
+
+def reported(output: str) -> list[str]:
+    return [f"{name} {epoch}" for name, epoch in re.findall(r"^(\w+): epoch (\d+) of", output, re.MULTILINE)]
+
+
+def test_killed_at_any_moment_a_run_ends_with_the_same_numbers_and_weights(killed_run, picture_run) -> None:
+    folder, sittings = killed_run
+    assert [sitting.killed for sitting in sittings] == [True] * len(MOMENTS) + [False]
+    assert_same_results(folder, picture_run.folder)
+
+
+def test_no_epoch_that_was_reported_is_trained_again(killed_run) -> None:
+    _, sittings = killed_run
+    epochs = [epoch for sitting in sittings for epoch in sitting.epochs]
+    assert len(set(epochs)) == len(epochs)
+    assert sittings[1].epochs == ["a 1"]
+    assert sittings[2].epochs[0] == "a 2"
+    assert sittings[-1].epochs == []  # all was trained when the files were written
+
+
+def test_what_a_kill_leaves_is_whole_and_never_looks_finished(killed_run, picture_run: FinishedRun) -> None:
+    _, sittings = killed_run
+    for sitting in sittings[:-1]:
+        assert "run.json" not in sitting.files
+        for path, content in sitting.files.items():
+            if path.endswith((".csv", ".png")) and not Path(path).name.startswith("."):
+                assert content == (picture_run.folder / path).read_bytes()
+
+
+def test_what_killed_writers_left_is_gone_in_the_end(killed_run) -> None:
+    folder, sittings = killed_run
+    assert any(path.endswith(".part") for path in sittings[-2].files)
+    assert set(contents(folder)) == FILES
+    assert sorted(path.name for path in folder.iterdir() if path.is_dir()) == ["figures", "models"]
+    assert [path for path in (folder / "models").iterdir() if path.is_dir()] == []
+
+
+def test_killed_after_run_json_was_written_nothing_is_left_over_either(digits_run: FinishedRun, here: Path) -> None:
+    shutil.copytree(digits_run.folder, here / "run")
+    (here / "run" / "checkpoints").mkdir()
+    (here / "run" / "checkpoints" / "a.npz").write_bytes(b"a finished training")
+    ended = command("run", *digits_run.arguments, "--out", "run")
+    assert (ended.status, ended.errors) == (0, "")
+    assert contents(here / "run") == contents(digits_run.folder)
+
+
+@pytest.fixture
+def tiny_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks so small that a run takes a few seconds."""
+    from dataclasses import replace
+
+    from headstart.practical import recipe
+
+    for name in ("RECIPE_A", "RECIPE_B"):
+        tiny = replace(getattr(recipe, name), widths=(2, 2, 2, 2), units=4)
+        monkeypatch.setattr(recipe, name, tiny)
+
+
+@pytest.fixture
+def tiny_command(tiny_networks, blank_figures, picture_run: FinishedRun, here: Path) -> tuple[str, ...]:
+    pictures = ("--data", str(picture_run.place / "pictures"), "--classes", ",".join(HOSTILE[:2]))
+    return ("run", *pictures, "--epochs", "2", "--precision", "float32", "--out", "run")
+
+
+def failing_at(name: str, number: int) -> Callable[[int], None]:
+    """An os.fsync that cannot bring a file of this name to the disk."""
+    fsync = os.fsync
+
+    def failing(descriptor: int) -> None:
+        if f"/.{name}." in str(Path(f"/proc/self/fd/{descriptor}").readlink()):
+            raise OSError(number, os.strerror(number))
+        fsync(descriptor)
+
+    return failing
+
+
+def test_a_disk_that_fills_up_anywhere_is_told_and_then_the_run_goes_on(tiny_command, here: Path, monkeypatch) -> None:
+    for name in ("request.json", "a.npz", "last_layer.keras", "run.json"):
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", failing_at(name, errno.ENOSPC))
+            line = the_one_line(command(*tiny_command))
+        assert "No space left on device" in line
+        assert "the same command goes on" in line
+        assert "run.json" not in contents(here / "run")
+        assert not [path for path in (here / "run").rglob("*") if path.name.endswith(".part")]
+    ended = command(*tiny_command)
+    assert (ended.status, ended.errors, reported(ended.output)) == (0, "", [])
+    assert set(contents(here / "run")) == FILES
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.ENOSPC, errno.EDQUOT])
+def test_a_folder_that_cannot_be_made_is_told_in_one_line(number: int, tiny_command, here: Path, monkeypatch) -> None:
+    mkdir = Path.mkdir
+
+    def refuse(path: Path, *given: Any, **options: Any) -> None:
+        if path.name == "run":
+            raise OSError(number, os.strerror(number), str(path))
+        mkdir(path, *given, **options)
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    assert os.strerror(number) in the_one_line(command(*tiny_command))
+    assert not (here / "run").exists()
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES])
+def test_a_folder_that_cannot_be_written_is_told_in_one_line(
+    number: int, tiny_command, here: Path, monkeypatch
+) -> None:
+    def refuse(path: str, *_: object, **__: object) -> int:
+        raise OSError(number, os.strerror(number), str(path))
+
+    (here / "run").mkdir()
+    monkeypatch.setattr("filelock._unix.os.open", refuse)
+    assert os.strerror(number) in the_one_line(command(*tiny_command))
+    assert list((here / "run").iterdir()) == []
+
+
+# Interrupted, and two at once
+
+
+@contextmanager
+def working(picture_run: FinishedRun, place: Path) -> Iterator[subprocess.Popen[str]]:
+    """`headstart run` in a process of its own, which has just reported its first epoch."""
+    arguments = [str(Path(sys.executable).with_name("headstart")), "run", *picture_run.arguments, "--out", "run"]
+    with at(place):
+        process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        while "epoch 1 of" not in process.stdout.readline():
+            assert process.poll() is None
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_two_runs_in_one_folder_and_ctrl_c(picture_run: FinishedRun, here: Path) -> None:
+    shutil.copytree(picture_run.place / ".cache", here / ".cache")
+    with working(picture_run, here) as process:
+        process.send_signal(signal.SIGSTOP)  # it holds the folder, and does not get ahead
+        line = the_one_line(command("run", *picture_run.arguments, "--out", "run"))
+        assert "another run is at work in this folder" in line
+
+        process.send_signal(signal.SIGCONT)
+        process.send_signal(signal.SIGINT)
+        begun = time.monotonic()
+        output, errors = process.communicate(timeout=60)
+        assert time.monotonic() - begun < 5
+    assert process.returncode == 130
+    assert "Traceback" not in output + errors
+    [line] = [line for line in errors.splitlines() if line]
+    assert line.startswith("headstart: interrupted. To go on where it stopped: headstart run ")
+    resume = shlex.split(line.partition(": headstart ")[2])
+    assert resume == ["run", *picture_run.arguments, "--out", "run"]
+    with np.load(here / "run" / "checkpoints" / "a.npz", allow_pickle=False) as checkpoint:
+        assert len(json.loads(str(checkpoint["rows"]))) >= 1
+
+
+# In Python
+
+
+def test_in_python_a_wrong_request_is_a_value_error_of_one_line(here: Path) -> None:
+    with pytest.raises(ValueError, match="--epochs 0") as caught:
+        run("49", data="digits", epochs=0)
+    assert "\n" not in str(caught.value)
+    assert list(here.glob("[!.]*")) == []
+
+
+def test_without_out_the_folder_is_named_after_the_request(here: Path, monkeypatch) -> None:
+    monkeypatch.setattr("headstart.runs.conduct", lambda *_: None)
+    monkeypatch.setattr("headstart.runs.locked", lambda _: nullcontext())
+    say = {"say": lambda line: None, "precision": "float32"}
+    assert run("2020387499", data="digits", seed=3, **say) == Path("runs/2020387499-digits-seed3")
+    assert run(classes="nine,four", data="digits", **say) == Path("runs/nine-four-digits-seed0")
+
+
+def test_python_gets_the_folder_of_a_finished_run(digits_run: FinishedRun) -> None:
+    folder = run("2020387499", data="digits", epochs=2, precision="float32", out=str(digits_run.folder))
+    assert folder == digits_run.folder
+
+
+def test_equal_runs_are_the_same_however_they_are_asked_for(digits_run: FinishedRun) -> None:
+    before = contents(digits_run.folder)
+    options = ("--data", "digits", "--epochs", "2", "--precision", "float32", "--out", digits_run.folder)
+    for same in (("94",), ("49",), ("--classes", "nine,four"), ("--classes", "four, nine")):
+        assert command("run", *same, *options).status == 0
+    assert contents(digits_run.folder) == before
