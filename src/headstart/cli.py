@@ -197,6 +197,8 @@ def status_of(arguments: list[str]) -> int:
         complain(error)
         return 1
     except (KeyboardInterrupt, typer.Abort):
+        status = INTERRUPTED
+    if status == INTERRUPTED:  # typer turns Ctrl-C into this
         complain(f"interrupted. To go on where it stopped: headstart {shlex.join(arguments)}")
         sys.stderr.flush()
         os._exit(INTERRUPTED)  # TensorFlow's threads would be waited for

@@ -10,7 +10,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,14 @@ def execute_notebook(notebook: nbformat.NotebookNode, path: Path, timeout: int |
 
     Raises Failed, or KeyboardInterrupt, when it ends early.
     """
-    client = Client(notebook, show, timeout=timeout, kernel_name="python3", extra_arguments=["--log-level=ERROR"])
+    client = Client(
+        notebook,
+        show,
+        timeout=timeout,
+        kernel_name="python3",
+        extra_arguments=["--log-level=ERROR"],
+        shutdown_kernel="immediate",
+    )
     partial = path.with_name(f"{path.stem}.partial.ipynb")
     try:
         run_interruptibly(client)
@@ -72,17 +79,23 @@ def run_interruptibly(client: Client) -> None:
 
     In the main thread nbclient takes the signal for itself and reports a dead kernel.
     """
+    # Where matplotlib is told another backend, a notebook would show no figures.
+    environment = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(client.async_execute(env=environment))
     with ThreadPoolExecutor(1) as pool:
-        # Where matplotlib is told another backend, a notebook would show no figures.
-        environment = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}
-        running = pool.submit(lambda: asyncio.run(client.async_execute(env=environment)))
+        running = pool.submit(loop.run_until_complete, task)
         try:
             running.result()
         except KeyboardInterrupt:
             pid = getattr(getattr(client.km, "provisioner", None), "pid", None)
             if pid and not running.done():
-                os.kill(pid, signal.SIGKILL)
+                os.kill(pid, signal.SIGKILL)  # a busy kernel would not listen
+            loop.call_soon_threadsafe(task.cancel)
             raise
+        finally:
+            wait([running])
+            loop.close()
 
 
 def reason_for(error: BaseException, timeout: int | None) -> str | None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import headstart
 from headstart.errors import BadRequest
 from headstart.request import Request, check_request, stored_request
-from headstart.store import Checkpoint, locked, mendable, write_json
+from headstart.store import Checkpoint, locked, mendable, sweep, write_json
 
 if TYPE_CHECKING:
     from headstart.practical.data import Dataset
@@ -44,6 +44,7 @@ def run_request(request: Request, display: AbstractContextManager[Any] | None = 
                     f"--out {folder}: it holds another run (other data, classes, seed, epochs, precision or version); "
                     "name another folder or remove it"
                 )
+            sweep(folder)
             if not (folder / "run.json").exists():
                 write_json(folder / "checkpoints" / "request.json", {"request": asked})
                 conduct(request, asked, display)

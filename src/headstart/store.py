@@ -10,6 +10,7 @@ import errno
 import io
 import json
 import os
+import shutil
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
@@ -43,7 +44,8 @@ def mendable(path: Path) -> Iterator[None]:
             raise
         place = f"{error.filename or path}"
         raise BadRequest(
-            f"{place:.200}: {error.strerror}; mend that or choose another --out, then give the same command again"
+            f"{place:.200}: {error.strerror}; mend that or choose another --out; the same command goes on from what was "
+            "saved"
         ) from error
 
 
@@ -87,6 +89,15 @@ def sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
+def sweep(folder: Path) -> None:
+    """Remove what writers that were killed have left in this folder and below."""
+    for part in folder.rglob(".*.part"):
+        if part.is_dir():
+            shutil.rmtree(part, ignore_errors=True)
+        else:
+            part.unlink(missing_ok=True)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file whole, as UTF-8."""
     write_whole(path, lambda file: file.write(text.encode()))
@@ -104,7 +115,7 @@ def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
 
 def write_network(path: Path, network: keras.Model) -> None:
     """Write a .keras file whole."""
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", suffix=".part", dir=path.parent) as folder:
         inside = Path(folder) / path.name
         network.save(inside)
         write_whole(path, lambda file: file.write(inside.read_bytes()))
