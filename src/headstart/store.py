@@ -44,8 +44,8 @@ def mendable(path: Path) -> Iterator[None]:
             raise
         place = f"{error.filename or path}"
         raise BadRequest(
-            f"{place:.200}: {error.strerror}; mend that or choose another --out; the same command goes on from what was "
-            "saved"
+            f"{place:.200}: {error.strerror}; mend that or choose another --out; "
+            "the same command goes on from what was saved"
         ) from error
 
 
