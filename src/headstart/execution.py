@@ -7,6 +7,7 @@ beside it, as `<name>.partial.ipynb`.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import os
 import signal
 from collections.abc import Callable
@@ -96,6 +97,7 @@ def run_interruptibly(client: Client) -> None:
         finally:
             wait([running])
             loop.close()
+            atexit.unregister(client._cleanup_kernel)  # nbclient does not, where the kernel could not start
 
 
 def reason_for(error: BaseException, timeout: int | None) -> str | None:
