@@ -15,7 +15,7 @@ COLAB = os.environ.get("HEADSTART_COLAB")
 @pytest.mark.skipif(COLAB is None, reason="needs an environment of its own: make test-colab")
 def test_the_notebook_runs_unmodified_on_colabs_versions(tmp_path: Path) -> None:
     path = tmp_path / "practical.ipynb"
-    write_notebook(build_notebook(Parameters(data="digits", epochs=1)), path)
+    write_notebook(build_notebook(Parameters(data="digits", epochs=2)), path)
     command = [Path(str(COLAB)) / "bin" / "jupyter", "execute", "--inplace", path]
     environment = {**os.environ, "PATH": f"{COLAB}/bin:{os.environ['PATH']}"}
     subprocess.run(command, check=True, cwd=tmp_path, env=environment, timeout=600)
