@@ -15,7 +15,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from fixtures_runs import FinishedRun, at
+from fixtures_runs import FinishedRun, command
 from headstart.errors import Failed
 from headstart.execution import execute_notebook
 
@@ -232,30 +232,20 @@ def stub(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-REAL_COMMAND = """
-import os, sys
-import headstart.cli  # ours; kernels, which get another PYTHONPATH, will find the stub
-os.environ["PYTHONPATH"] = sys.argv.pop(1)
-sys.exit(headstart.cli.status_of(sys.argv[1:]))
-"""
-
-
 def percentages(text: str) -> list[str]:
     return re.findall(r"\d+\.\d%", text)
 
 
 def test_the_real_notebook_stands_alone_and_has_the_runs_numbers(
-    stub: Path, digits_run: FinishedRun, tmp_path: Path
+    stub: Path, digits_run: FinishedRun, here: Path, monkeypatch
 ) -> None:
-    arguments = ["notebook", "2020387499", "--data", "digits", "--epochs", "2", "--execute", "--timeout", "300"]
-    with at(tmp_path):
-        command = [sys.executable, "-c", REAL_COMMAND, str(stub), *arguments]
-        ended = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert ended.stderr == ""
-    assert ended.returncode == 0
-    assert [path.name for path in tmp_path.glob("*.ipynb")] == ["practical-2020387499.ipynb"]
+    monkeypatch.setenv("PYTHONPATH", str(stub))
+    arguments = ("2020387499", "--data", "digits", "--epochs", 2, "--execute", "--timeout", 300)
+    ended = command("notebook", *arguments)
+    assert (ended.status, ended.errors) == (0, "")
+    assert [path.name for path in here.glob("*.ipynb")] == ["practical-2020387499.ipynb"]
 
-    notebook = read(tmp_path / "practical-2020387499.ipynb")
+    notebook = read(here / "practical-2020387499.ipynb")
     codes = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in codes] == list(range(1, len(codes) + 1))
     outputs = [output for cell in codes for output in cell.outputs]
@@ -293,4 +283,4 @@ def test_the_real_notebook_stands_alone_and_has_the_runs_numbers(
 
     assert any("digits" in text for text in said)
     assert sum("image/png" in output.get("data", {}) for output in outputs) == 6
-    assert (tmp_path / "practical-2020387499.ipynb").stat().st_size < 2_000_000
+    assert (here / "practical-2020387499.ipynb").stat().st_size < 2_000_000
