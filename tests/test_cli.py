@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -324,6 +325,16 @@ def test_report_needs_a_finished_run(content: str | None, here: Path) -> None:
     before = contents(here)
     assert "no finished run" in the_one_line(command("report", "run"))
     assert contents(here) == before
+
+
+def test_report_on_a_full_disk_takes_one_line_and_keeps_the_page(digits_run: FinishedRun, monkeypatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    before = contents(digits_run.folder)
+    monkeypatch.setattr(os, "fsync", full)
+    assert "No space left on device" in the_one_line(command("report", digits_run.folder))
+    assert contents(digits_run.folder) == before
 
 
 def test_data_says_what_is_there(here: Path) -> None:

@@ -106,8 +106,8 @@ def test_a_kernel_that_is_killed_is_noticed(tmp_path: Path) -> None:
 def test_a_cell_that_takes_too_long_is_stopped(tmp_path: Path) -> None:
     notebook = tiny("print('reached')", "import time; time.sleep(120)")
     start = time.monotonic()
-    said = failure(notebook, tmp_path / "a.ipynb", timeout=2)
-    assert said == "cell 2 of 2: it took longer than --timeout 2 seconds"
+    said = failure(notebook, tmp_path / "a.ipynb", timeout=1)
+    assert said == "cell 2 of 2: it took longer than --timeout 1 seconds"
     assert time.monotonic() - start < 30
 
 

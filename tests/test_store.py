@@ -206,22 +206,13 @@ def test_the_lock_is_let_go_of_when_the_work_fails(tmp_path: Path) -> None:
 # The checkpoint
 
 
-@pytest.fixture
-def train_tiny(tiny_run: TinyRun) -> Callable[..., Trained]:
-    """Train the tiny run's network A, or a strategy, anew."""
+def train_a(tiny_run: TinyRun, *callbacks: keras.callbacks.Callback, resume: Callable[..., Any]) -> Trained:
+    """Train the tiny run's network A anew."""
     from headstart.practical.network import build_network, colour_statistics
     from headstart.practical.training import train
-    from headstart.practical.transfer import STRATEGIES, transfer
 
-    def train_again(name: str, **options: Any) -> Trained:
-        if name != "a":
-            strategy = next(strategy for strategy in STRATEGIES if strategy.name == name)
-            return transfer(tiny_run.source, strategy, tiny_run.part_b, tiny_run.recipe_b, **options)
-        statistics = colour_statistics(tiny_run.part_a.x_train)
-        network = build_network(8, tiny_run.recipe_a, statistics, seed=0)
-        return train(network, tiny_run.part_a, tiny_run.recipe_a, **options)
-
-    return train_again
+    network = build_network(8, tiny_run.recipe_a, colour_statistics(tiny_run.part_a.x_train), seed=0)
+    return train(network, tiny_run.part_a, tiny_run.recipe_a, callbacks=callbacks, resume=resume)
 
 
 def stopping(epoch: int) -> keras.callbacks.Callback:
@@ -277,27 +268,24 @@ def test_a_checkpoint_knows_dropouts_random_states_and_adams_moments(tiny_run: T
     assert paths.count("iteration") == 1
 
 
-@pytest.mark.parametrize(("name", "epoch"), [("a", 3), ("two_layers", 2)])
-def test_stopped_after_any_epoch_a_training_goes_on_to_the_same_weights(
-    name: str, epoch: int, tiny_run: TinyRun, train_tiny, tmp_path: Path
-) -> None:
-    [undisturbed] = [trained for trained in tiny_run.networks if trained.name == name]
-    first = Checkpoint(tmp_path / "checkpoint.npz")
-    with pytest.raises(Stop):
-        train_tiny(name, callbacks=[first.callback(), stopping(epoch)], resume=first.restore)
-
-    begun: list[int] = []
-    again = Checkpoint(tmp_path / "checkpoint.npz")
+def test_stopped_after_an_epoch_a_training_goes_on_to_the_same_weights(tiny_run: TinyRun, tmp_path: Path) -> None:
+    """Network A's; the strategies' are tested where they are trained."""
     from keras.callbacks import LambdaCallback
 
+    first = Checkpoint(tmp_path / "checkpoint.npz")
+    with pytest.raises(Stop):
+        train_a(tiny_run, first.callback(), stopping(3), resume=first.restore)
+
+    begun: list[int] = []
     noting = LambdaCallback(on_epoch_begin=lambda epoch, logs: begun.append(epoch + 1))
-    trained = train_tiny(name, callbacks=[again.callback(), noting], resume=again.restore)
-    assert begun == list(range(epoch + 1, 5))
-    assert trained.hashes_after == undisturbed.hashes_after
-    assert trained.optimizer_steps == undisturbed.optimizer_steps
-    assert trained.probabilities.tobytes() == undisturbed.probabilities.tobytes()
+    again = Checkpoint(tmp_path / "checkpoint.npz")
+    trained = train_a(tiny_run, again.callback(), noting, resume=again.restore)
+    assert begun == [4]
+    assert trained.hashes_after == tiny_run.source.hashes_after
+    assert trained.optimizer_steps == tiny_run.source.optimizer_steps
+    assert trained.probabilities.tobytes() == tiny_run.source.probabilities.tobytes()
     measured = list(ROW[:-1])
-    assert trained.history[measured].equals(undisturbed.history[measured])
+    assert trained.history[measured].equals(tiny_run.source.history[measured])
 
 
 @pytest.mark.parametrize("share", [0, 0.001, 0.3, 0.7, 0.999])

@@ -133,8 +133,11 @@ def data_command(data: Data = "cifar10") -> None:
 def report_command(folder: Annotated[Path, typer.Argument(help="A finished run's folder.")]) -> None:
     """Make a run's report.html anew."""
     from headstart.report import write_report
+    from headstart.store import mendable
 
-    typer.echo(write_report(folder, read_run(folder)))
+    content = read_run(folder)
+    with mendable(folder):
+        typer.echo(write_report(folder, content))
 
 
 def read_run(folder: Path) -> dict[str, Any]:

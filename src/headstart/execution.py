@@ -12,6 +12,7 @@ import os
 import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,8 @@ def run_interruptibly(client: Client) -> None:
         except KeyboardInterrupt:
             pid = getattr(getattr(client.km, "provisioner", None), "pid", None)
             if pid and not running.done():
-                os.kill(pid, signal.SIGKILL)  # a busy kernel would not listen
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)  # a busy kernel would not listen
             loop.call_soon_threadsafe(task.cancel)
             raise
         finally:
