@@ -82,12 +82,13 @@ def fit(model, part, epochs, batch, stall):
     return {"start": ends[1] - ends[0], "epochs": list(np.diff(ends[1:]))}
 
 
-def fine_tune(source, part, frozen, epochs, batch, stall):
+def fine_tune(source, part, trained, epochs, batch, stall):
     model = network(2)
     for new, old in list(zip(model.layers, source.layers, strict=True))[:-1]:
         new.set_weights(old.get_weights())
-    for layer in model.layers[:frozen]:
+    for layer in [layer for layer in model.layers if layer.weights][:-trained]:
         layer.trainable = False
+    assert len(model.trainable_weights) == 2 * trained, "a kernel and a bias for each trained layer"
     return fit(model, part, epochs, batch, stall)
 
 
@@ -111,8 +112,8 @@ def main():
     common = {"epochs": options.epochs, "batch": options.batch, "stall": not options.no_stall}
     source = network(int(parts["a"][1].max()) + 1)
     times = {"a": fit(source, parts["a"], **common), "scratch": fit(network(2), parts["b"], **common)}
-    times["last_layer"] = fine_tune(source, parts["b"], frozen=12, **common)
-    times["two_layers"] = fine_tune(source, parts["b"], frozen=10, **common)
+    times["last_layer"] = fine_tune(source, parts["b"], trained=1, **common)
+    times["two_layers"] = fine_tune(source, parts["b"], trained=2, **common)
     print(json.dumps({**times, "peak_rss": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}))
 
 
