@@ -1,15 +1,18 @@
-"""headstart side by side with a plain Keras script, and with the machine's own limit.
+"""headstart side by side with a plain Keras script, with PyTorch where it is installed, and with the machine's limit.
 
-Each arm is a process of its own; the arms take turns, and the table gives medians and ratios over the rounds (plain
-over ours: more is better). A phase of 20 epochs is reckoned from a short one: the first epoch, with everything that
-comes before it, and 19 times the median of the others.
+Each arm is a process of its own; in every round the arms take turns, and each ratio is the median over the rounds of
+the other arm's time over ours within one round (more is better). A training of 20 epochs is reckoned from a few: the
+first, with all that comes before it, 18 times the mean of those between, and the last, in which headstart measures all
+training images. Work is equal: the same images, network, batch size and epochs, and the network measured after each
+epoch on the test images and on as many training images.
 
-    python benchmarks/bench.py [--quick] [--data PATH]
+    python benchmarks/bench.py [--quick] [--data PATH] [--rounds N] [--torch PYTHON]
 
 writes benchmarks/latest.json.
 """
 
 import argparse
+import importlib.util
 import json
 import os
 import platform
@@ -23,45 +26,43 @@ from pathlib import Path
 import numpy as np
 
 HERE = Path(__file__).parent
-PHASES = ("a", "scratch", "last_layer", "two_layers")
-FLOP_TRAINING, FLOP_PREDICTING = (
-    157.7e6,
-    53.1e6,
-)  # an image through conv 32-32-64-64 and fc 512, with and without the way back
+ENVIRONMENT = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"}  # before headstart sets what it needs: the user's own
+PHASES = {"a": "network_a", "scratch": "scratch", "last_layer": "last_layer", "two_layers": "two_layers"}
+# Of an image on its way through conv 32-32-64-64 and fc 512, there and back, and there only:
+FLOP_TRAINING, FLOP_PREDICTING = 157.7e6, 53.1e6
 
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--quick", action="store_true", help="fewer images, one round: minutes instead of an hour")
+    parser.add_argument("--quick", action="store_true", help="8%% of the images, one round: minutes instead of an hour")
     parser.add_argument("--data", default="auto")
     parser.add_argument("--rounds", type=int)
+    parser.add_argument("--torch", help="the Python that has PyTorch, if it is not this one")
     options = parser.parse_args()
     rounds = options.rounds or (1 if options.quick else 3)
     with tempfile.TemporaryDirectory() as folder:
-        arrays = Path(folder) / "parts.npz"
+        arrays = str(Path(folder) / "parts.npz")
         images, name = write_parts(options.data, arrays, share=0.08 if options.quick else 1.0)
+        epochs = "3" if options.quick else "2"
         arms = {
-            "plain": ["plain_keras.py", str(arrays)],
-            "plain_without_stall": ["plain_keras.py", str(arrays), "--no-stall"],
-            "ours": ["ours.py", str(arrays)],
+            "plain": ["plain_keras.py", arrays, "--epochs", epochs],
+            "plain_without_stall": ["plain_keras.py", arrays, "--epochs", epochs, "--no-stall"],
+            "ours": ["ours.py", arrays, "--epochs", "3"],
         }
-        results = {arm: [] for arm in arms}
+        if options.torch or importlib.util.find_spec("torch"):
+            arms["pytorch"] = ["plain_pytorch.py", arrays, "--epochs", epochs]
+        results = {arm: [] for arm in [*arms, "peaks"]}
         for number in range(rounds):
             for arm, command in arms.items():
-                results[arm].append(run(command))
+                results[arm].append(run(command, options.torch if arm == "pytorch" else None))
                 print(f"round {number + 1} of {rounds}, {arm}: {summary(results[arm][-1])}", flush=True)
+            results["peaks"].append(run(["peaks.py", results["ours"][-1]["precision"]]))
     report = compare(results, images)
-    report |= {
-        "data": name,
-        "images_a": images,
-        "rounds": rounds,
-        "quick": options.quick,
-        "startup_seconds": startup_seconds(),
-        "cpu": cpu_name(),
-        "cores": os.cpu_count(),
-    }
+    report |= {"data": name, "images_a": images, "rounds": rounds, "quick": options.quick}
+    report |= {"startup_seconds": startup_seconds(), "cpu": cpu_name(), "cores": os.cpu_count()}
+    print(table(report))
     (HERE / "latest.json").write_text(json.dumps(report, indent=2) + "\n")
-    print(json.dumps(report, indent=2))
+    print(f"All figures are in {HERE / 'latest.json'}")
 
 
 def write_parts(data, path, share):
@@ -81,79 +82,72 @@ def write_parts(data, path, share):
     return {kind: len(arrays[f"x_{kind}_a"]) for kind in ("train", "test")}, dataset.name
 
 
-def run(command):
+def run(command, python=None):
+    """What the script prints as its last line: {phase: seconds of each epoch, ...}."""
     script, *arguments = command
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    done = subprocess.run(
-        [sys.executable, HERE / script, *arguments], check=True, capture_output=True, text=True, env=environment
-    )
+    command = [python or sys.executable, HERE / script, *arguments]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT)
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def twenty_epochs(phase):
-    return phase["start"] + 19 * statistics.median(phase["epochs"])
+def steady(epochs):
+    """The mean of the epochs that are neither the first nor the last; of two, the second."""
+    return statistics.mean(epochs[1:-1] or epochs[1:])
+
+
+def twenty_epochs(epochs):
+    return epochs[0] + 18 * steady(epochs) + epochs[-1]
 
 
 def summary(result):
-    return ", ".join(f"{phase} {statistics.median(result[phase]['epochs']):.2f} s an epoch" for phase in PHASES)
+    return ", ".join(f"{phase} {steady(result[phase]):.2f} s an epoch" for phase in PHASES)
 
 
 def compare(results, images):
-    """Medians over the rounds of the ratios within a round."""
+    """The figures of all rounds: medians of what was measured within one round."""
+    ours = results["ours"]
+
+    def median(figure, *arms):
+        """The median over the rounds of a figure made from these arms' results."""
+        return round(statistics.median(map(figure, *(results[arm] for arm in arms))), 3)
 
     def ratio(arm, phases):
-        pairs = zip(results[arm], results["ours"], strict=True)
-        return round(
-            statistics.median(
-                sum(twenty_epochs(other[p]) for p in phases) / sum(twenty_epochs(ours[p]) for p in phases)
-                for other, ours in pairs
-            ),
-            3,
-        )
+        def within_a_round(other, mine):
+            return sum(twenty_epochs(other[p]) for p in phases) / sum(twenty_epochs(mine[p]) for p in phases)
 
-    precision = results["ours"][0]["precision"]
-    peak = matmul_peak(precision)
+        return median(within_a_round, arm, "ours")
+
     work = images["train"] * FLOP_TRAINING + 2 * images["test"] * FLOP_PREDICTING
-    epoch = statistics.median(statistics.median(ours["a"]["epochs"]) for ours in results["ours"])
-    return {
-        **{f"{'network_a' if phase == 'a' else phase}_ratio": ratio("plain", [phase]) for phase in PHASES},
-        "practical_ratio": ratio("plain", PHASES),
-        "plain_without_stall_ratio": ratio("plain_without_stall", PHASES),
-        "network_a_without_stall_ratio": ratio("plain_without_stall", ["a"]),
+    report = {f"{name}_ratio": ratio("plain", [phase]) for phase, name in PHASES.items()}
+    report |= {"practical_ratio": ratio("plain", PHASES)}
+    for arm in results.keys() - {"plain", "ours", "peaks"}:
+        report |= {f"{arm}_ratio": ratio(arm, PHASES), f"network_a_{arm}_ratio": ratio(arm, ["a"])}
+    return report | {
+        "peak_rss_ratio": median(lambda mine, plain: mine["peak_rss"] / plain["peak_rss"], "ours", "plain"),
+        "roofline_fraction": median(lambda mine, peak: work / steady(mine["a"]) / peak["matmul"], "ours", "peaks"),
+        "matmul_gflops": median(lambda peak: peak["matmul"] / 1e9, "peaks"),
+        "convolution_gflops": median(lambda peak: peak["convolution"] / 1e9, "peaks"),
         "seconds_of_20_epochs": {
-            arm: {p: round(statistics.median(twenty_epochs(r[p]) for r in runs), 1) for p in PHASES}
-            for arm, runs in results.items()
+            arm: {phase: median(lambda result, phase=phase: twenty_epochs(result[phase]), arm) for phase in PHASES}
+            for arm in results.keys() - {"peaks"}
         },
-        "matmul_peak_gflops": round(peak / 1e9, 1),
-        "roofline_fraction": round(work / epoch / peak, 3),
-        "precision": precision,
-        "precision_reason": results["ours"][0]["reason"],
-        "peak_rss_ratio": round(
-            statistics.median(
-                ours["peak_rss"] / plain["peak_rss"]
-                for ours, plain in zip(results["ours"], results["plain"], strict=True)
-            ),
-            3,
-        ),
+        "peak_rss": {arm: median(lambda result: result["peak_rss"], arm) for arm in results.keys() - {"peaks"}},
+        "precision": ours[0]["precision"],
+        "precision_reason": ours[0]["reason"],
     }
 
 
-def matmul_peak(precision):
-    """The machine's best floating-point operations a second in a large matrix product, of seven tries."""
-    import tensorflow as tf
-
-    size = 2048
-    matrix = tf.cast(tf.random.normal((size, size)), precision)
-    multiply = tf.function(lambda x: tf.linalg.matmul(x, x))
-    multiply(matrix)
-    rates = []
-    for _ in range(7):
-        start = time.perf_counter()
-        for _ in range(4):
-            product = multiply(matrix)
-        product.numpy()
-        rates.append(4 * 2 * size**3 / (time.perf_counter() - start))
-    return max(rates)
+def table(report):
+    """The medians, an arm a row, and below them the ratios."""
+    seconds = report["seconds_of_20_epochs"]
+    rows = [["seconds of 20 epochs", *PHASES, "all", "peak memory"]]
+    for arm in sorted(seconds, key=lambda arm: sum(seconds[arm].values())):
+        times = [*seconds[arm].values(), sum(seconds[arm].values())]
+        rows.append([arm, *(f"{time:.1f}" for time in times), f"{report['peak_rss'][arm] / 1e6:,.0f} MB"])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    ratios = [f"{key} {value}" for key, value in report.items() if key.endswith(("_ratio", "_fraction"))]
+    return "\n".join([*lines, "", *ratios])
 
 
 def startup_seconds():
@@ -162,20 +156,19 @@ def startup_seconds():
     times = []
     for _ in range(5):
         start = time.perf_counter()
-        subprocess.run(command, check=True, capture_output=True)
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         times.append(time.perf_counter() - start)
     return round(statistics.median(times), 3)
 
 
 def cpu_name():
+    """The processor's name, and which of the instructions that matter here it has."""
     info = Path("/proc/cpuinfo")
-    if info.exists():
-        lines = [line.split(":", 1) for line in info.read_text().splitlines() if ":" in line]
-        fields = {key.strip(): value.strip() for key, value in lines}
-        wanted = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
-        flags = [flag for flag in wanted if flag in fields.get("flags", "").split()]
-        return f"{fields.get('model name', platform.machine())} ({', '.join(flags)})"
-    return platform.processor() or platform.machine()
+    if not info.exists():
+        return platform.processor() or platform.machine()
+    fields = dict(line.replace("\t", "").split(": ", 1) for line in info.read_text().splitlines() if ": " in line)
+    flags = [flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if flag in fields["flags"].split()]
+    return f"{fields['model name']} ({', '.join(flags)})"
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ Float arrays, `model.fit` in float32 with validation data, `trainable = False` f
 network, images, batch size and epochs are ours; a network's evaluation is Keras' own, on the test images, plus one
 `evaluate` on as many training images, which our curves show, too. With `--no-stall` tf.data's autotuning is off.
 
-Prints one JSON object: {phase: {"start": s, "epochs": [s, ...]}, "peak_rss": bytes}.
+Prints one JSON object: {phase: [seconds of each epoch, the first with what comes before it], "peak_rss": bytes}.
 """
 
 import argparse
@@ -78,8 +78,7 @@ def fit(model, part, epochs, batch, stall):
             callbacks=[clock],
             verbose=0,
         )
-    ends = [start, *clock.ends]
-    return {"start": ends[1] - ends[0], "epochs": list(np.diff(ends[1:]))}
+    return list(np.diff([start, *clock.ends]))
 
 
 def fine_tune(source, part, trained, epochs, batch, stall):

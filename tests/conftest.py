@@ -137,6 +137,7 @@ def make_trained() -> Callable[..., Trained]:
             "hashes_before": {},
             "hashes_after": {},
             "optimizer_steps": epochs,
+            "features": "",
             "seconds": 10.0,
         }
         return Trained(**(defaults | given))

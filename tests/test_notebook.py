@@ -83,7 +83,8 @@ def test_every_statement_of_a_module_is_in_one_cell_exactly_once(module: str, no
 
 
 def test_the_cells_hold_nothing_but_the_modules_and_the_walkthrough(notebook) -> None:
-    sources = [statement for module in (*MODULES, "walkthrough") for statement in statements(source_of(module))]
+    everything = ("__init__", *MODULES, "walkthrough")
+    sources = [statement for module in everything for statement in statements(source_of(module))]
     assert sorted(statement for code in codes(notebook) for statement in statements(code)) == sorted(sources)
 
 
@@ -141,8 +142,12 @@ def test_nothing_is_installed_or_run_in_a_shell(notebook) -> None:
 
 
 def test_everything_is_imported_once_and_before_it_is_used(notebook) -> None:
-    [imports] = [code for code in codes(notebook) if any(is_import(node) for node in ast.parse(code).body)]
-    assert codes(notebook).index(imports) == 1  # right below the parameters
+    with_imports = [code for code in codes(notebook) if any(is_import(node) for node in ast.parse(code).body)]
+    _, first, imports, *_ = codes(notebook)  # right below the parameters
+    assert with_imports == [first, imports]
+    assert first.endswith(
+        ast.unparse(ast.parse(source_of("__init__")).body[-1])
+    )  # TensorFlow before all that imports it
     lines = imports.splitlines()
     assert len(set(lines)) == len(lines)
     assert not [line for line in lines if "__future__" in line]  # it would have to be every cell's first line
@@ -246,11 +251,23 @@ def test_every_section_says_what_is_done_before_the_code(notebook) -> None:
 
 
 def test_the_parameters_are_set(notebook) -> None:
-    asked = Parameters(registration="2021032577", data="digits", epochs=3, seed=7, precision="bfloat16")
-    values = {"DATA": "digits", "EPOCHS": 3, "PRECISION": "bfloat16", "REGISTRATION": "2021032577", "SEED": 7}
-    assert parameters_of(build_notebook(asked)) == values
-    defaults = {"DATA": "cifar10", "EPOCHS": 20, "PRECISION": "float32", "REGISTRATION": "2020387499", "SEED": 0}
-    assert parameters_of(notebook) == defaults
+    asked = Parameters("2021032577", data="digits", epochs=3, seed=7, precision="bfloat16", precision_reason="so")
+    assert parameters_of(build_notebook(asked)) == {
+        "REGISTRATION": "2021032577",
+        "DATA": "digits",
+        "EPOCHS": 3,
+        "SEED": 7,
+        "PRECISION": "bfloat16",
+        "PRECISION_REASON": "so",
+    }
+    assert parameters_of(notebook) == {
+        "REGISTRATION": "2020387499",
+        "DATA": "cifar10",
+        "EPOCHS": 20,
+        "SEED": 0,
+        "PRECISION": "float32",
+        "PRECISION_REASON": "it is fast on every machine",
+    }
 
 
 @given(data=st.text(st.characters(exclude_categories=["Cs"]), min_size=1), seed=st.integers(0, 2**31 - 1))
@@ -316,6 +333,21 @@ def test_auto_becomes_cifar10_unless_it_is_executed(parameters_written) -> None:
     assert parameters_written("49", "--data", "auto")["DATA"] == "cifar10"
 
 
+def test_the_precision_is_measured_only_where_the_notebook_is_executed(here: Path, monkeypatch) -> None:
+    """Otherwise it will run on a machine that nothing is known of."""
+    monkeypatch.setattr("headstart.precision.choose_precision", lambda asked: ("bfloat16", f"measured for {asked}"))
+    executed: list[nbformat.NotebookNode] = []
+    monkeypatch.setattr("headstart.execution.execute_notebook", lambda notebook, *_: executed.append(notebook))
+    assert command("notebook", "49", "--data", "digits").status == 0
+    assert "bfloat16 (measured for auto)" in command("notebook", "49", "--data", "digits", "--execute").output
+    [written] = here.glob("*.ipynb")
+    chosen = [parameters_of(notebook) for notebook in (nbformat.read(written, as_version=4), *executed)]
+    assert [(values["PRECISION"], values["PRECISION_REASON"]) for values in chosen] == [
+        ("float32", "it is fast on every machine"),
+        ("bfloat16", "measured for auto"),
+    ]
+
+
 def test_class_names_become_the_number_that_names_them(parameters_written) -> None:
     assert parameters_written("--classes", "nine,four", "--data", "digits")["REGISTRATION"] == "94"
 
@@ -338,7 +370,6 @@ def test_the_folder_that_was_named_is_the_folder_that_is_read(name: str, paramet
         ("--classes", "cat,dog", "--data", "digits"),
         ("49", "--epochs", "0"),
         ("49", "--seed", "-1"),
-        ("49", "--precision", "auto"),
         ("49", "--precision", "float16"),
         ("49", "--data", "imagenet"),
         ("49", "--data", "no/such/folder"),

@@ -30,10 +30,11 @@ class StartWeights(keras.callbacks.Callback):
 
 
 def learning_rates(recipe: Recipe, steps: int) -> Iterator[float]:
-    """Up in a straight line, down along half a cosine."""
+    """Up in a straight line, the first step not at 0, down along half a cosine."""
     warmup = max(1, round(recipe.warmup * steps))
     for step in range(steps):
-        up, down = step / warmup, (1 + np.cos(np.pi * (step - warmup) / (steps - warmup))) / 2
+        up = (1 + step * (1 - 1 / warmup)) / warmup
+        down = (1 + np.cos(np.pi * (step - warmup) / (steps - warmup))) / 2
         yield recipe.learning_rate * min(up, 1.0) * (1.0 if step < warmup else down)
 
 
@@ -83,9 +84,9 @@ def test_any_strategy_is_trained_as_a_plain_loop_over_one_and_the_same_course_wo
 def test_fewer_images_than_a_batch_still_train(tiny_run: TinyRun) -> None:
     part = tiny_run.part_b
     few = replace(part, x_train=part.x_train[:5], y_train=part.y_train[:5])
-    recipe = replace(tiny_run.recipe_b, epochs=2, batch_size=128)
+    recipe = replace(tiny_run.recipe_b, epochs=1, batch_size=128)
     trained = transfer(tiny_run.source, LAST_LAYER, few, recipe)
-    assert trained.optimizer_steps == 2
+    assert trained.optimizer_steps == 1
     assert trained.hashes_before["fc2"] != trained.hashes_after["fc2"]
 
 

@@ -74,6 +74,9 @@ def test_features_computed_at_every_step_give_the_network_of_those_computed_once
         tiny_run.recipe_b, dropout=(*[0.9] * frozen_dropouts, *tiny_run.recipe_b.dropout[frozen_dropouts:])
     )
     uncached = transfer(tiny_run.source, strategy, tiny_run.part_b, recipe, feature_bytes=0)
+    assert uncached.features.startswith("computed anew for every batch")
+    assert uncached.features.endswith("MB at once would be more than 0 MB)")
+    assert cached.features.startswith("computed once for each of 18 views")
     np.testing.assert_allclose(np.log(uncached.probabilities), np.log(cached.probabilities), atol=1e-4)
     columns = ["train_loss", "train_accuracy", "test_loss", "test_accuracy"]
     np.testing.assert_allclose(uncached.history[columns], cached.history[columns], atol=1e-4)

@@ -67,6 +67,7 @@ def describe_networks(networks: Sequence[Trained]) -> dict[str, dict[str, Any]]:
             "train_loss": finite(trained.history["train_loss"].iloc[-1]),
             "test_loss": finite(trained.test_loss),
             "seconds": round(trained.seconds, 3),
+            "features": trained.features,
         }
         for trained in networks
     }

@@ -85,7 +85,9 @@ def notebook_command(
     classes: Classes = None,
     seed: Seed = 0,
     epochs: Epochs = 20,
-    precision: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
+    precision: Annotated[
+        str, typer.Option(help="float32, bfloat16, or auto: float32, or with --execute whichever is faster here.")
+    ] = "auto",
     out: Annotated[Path | None, typer.Option(help="The file. [default: practical-<number>.ipynb]")] = None,
     execute: Annotated[bool, typer.Option("--execute", help="Run all cells, too.")] = False,
     timeout: Annotated[int | None, typer.Option(help="Seconds that one cell may take. [default: no limit]")] = None,
@@ -108,6 +110,8 @@ def notebook_command(
         raise BadRequest(f"--out {path}: name a file that ends in .ipynb")
     check_writable(path)
     notebook = build_notebook(parameters)
+    if execute:
+        console.print(Text(f"Precision: {parameters.precision} ({parameters.precision_reason})"))
     with mendable(path):
         if execute:
             with Display(console) as display:

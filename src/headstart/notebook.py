@@ -39,6 +39,7 @@ class Parameters:
     epochs: int = 20
     seed: int = 0
     precision: str = "float32"
+    precision_reason: str = "it is fast on every machine"
 
 
 def check_parameters(
@@ -56,12 +57,11 @@ def check_parameters(
     Two class names become the digits that name them, since the notebook takes a registration number.
     Raises BadRequest.
     """
+    from headstart.precision import choose_precision
     from headstart.request import check_options, held_out_in
     from headstart.sources import open_dataset
 
     check_options(registration, classes, seed, epochs, precision)
-    if precision == "auto":
-        raise BadRequest("--precision auto: the notebook names its precision; give float32 or bfloat16")
     is_folder = data not in ("cifar10", "digits", "auto")
     if is_folder and not (Path(data) / "train").is_dir():
         raise BadRequest(
@@ -77,7 +77,9 @@ def check_parameters(
         registration = registration or "".join(map(str, held_out))
         if data == "auto":
             data = "digits" if dataset.name.startswith("scikit-learn digits") else "cifar10"
-    return Parameters(str(registration), "cifar10" if data == "auto" else data, epochs, seed, precision)
+    elsewhere = precision == "auto" and not execute  # it will run on a machine that cannot be measured from here
+    chosen = (Parameters.precision, Parameters.precision_reason) if elsewhere else choose_precision(precision)
+    return Parameters(str(registration), "cifar10" if data == "auto" else data, epochs, seed, *chosen)
 
 
 def build_notebook(parameters: Parameters) -> nbformat.NotebookNode:
@@ -123,7 +125,13 @@ def read_cells(module: str) -> Iterator[nbformat.NotebookNode]:
 
 
 def inline(cell: nbformat.NotebookNode, seen: list[str]) -> Iterator[nbformat.NotebookNode]:
-    """The cells of the modules that the cell imports, then what is left of the cell."""
+    """The cells of the modules that the cell imports, then what is left of the cell.
+
+    Where the cell imports the package itself, that takes its place as it stands: it has to come before all imports.
+    """
+    if cell.source == f"import {PACKAGE}":
+        yield list(read_cells("__init__"))[-1]
+        return
     modules = siblings(cell.source) if cell.cell_type == "code" else []
     for module in modules:
         yield from module_cells(module, seen)
@@ -171,7 +179,7 @@ def import_lines(source: str) -> Iterator[tuple[str, str]]:
     for node in import_nodes(source):
         names = [ast.unparse(name) for name in node.names]
         if isinstance(node, ast.Import):
-            yield from (("", name) for name in names)
+            yield from (("", name) for name in names if name != PACKAGE)
         elif node.module != "__future__" and not (node.module or "").startswith(PACKAGE):
             yield from ((node.module or "", name) for name in names)
 

@@ -19,10 +19,11 @@ from headstart.practical.training import Trained
 def describe_network(trained: Trained) -> str:
     """How good the network is, and whether it converged and was regularised."""
     low, high = accuracy_interval(trained)
+    features = f" What its frozen layers make of the images was {trained.features}." if trained.features else ""
     return (
         f"{trained.title} is right on {trained.test_accuracy:.1%} of {len(trained.labels):,} test images after "
         f"epoch {len(trained.history)} (95% interval {low:.1%} to {high:.1%}). "
-        f"{describe_convergence(trained)} {describe_gap(trained)}"
+        f"{describe_convergence(trained)} {describe_gap(trained)}{features}"
     )
 
 

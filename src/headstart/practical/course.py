@@ -11,6 +11,7 @@ view and looked up from then on, if it fits into memory.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import keras
@@ -70,22 +71,26 @@ def reflect(index: tf.Tensor, size: int) -> tf.Tensor:
 
 
 # %%
-def feature_table(prefix: keras.Model, images: np.ndarray, recipe: Recipe, most_bytes: int) -> np.ndarray | None:
+def feature_table(
+    prefix: keras.Model, images: np.ndarray, recipe: Recipe, most_bytes: int
+) -> tuple[np.ndarray | None, str]:
     """The frozen prefix's output for all views of all n images, (views x n, ...): image i in view v is row v n + i.
 
-    None if it would take more than `most_bytes`.
+    None if it would take more than `most_bytes`; and how the features are come by, in words.
     """
     shape = (count_views(recipe) * len(images), *prefix.output_shape[1:])
     dtype = tf.as_dtype(prefix.outputs[0].dtype).as_numpy_dtype
-    if np.prod(shape) * np.dtype(dtype).itemsize > most_bytes:
-        return None
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    if size > most_bytes:
+        limit = f"{size / 1e6:,.0f} MB at once would be more than {most_bytes / 1e6:,.0f} MB"
+        return None, f"computed anew for every batch ({limit})"
     table = np.empty(shape, dtype)
     for view in range(count_views(recipe)):
         for start in range(0, len(images), 500):
             chunk = tf.constant(images[start : start + 500])
             shown = show(chunk, tf.fill([len(chunk)], view), recipe.shift)
             table[view * len(images) + start :][: len(chunk)] = prefix.predict_on_batch(shown)
-    return table
+    return table, f"computed once for each of {count_views(recipe)} views ({size / 1e6:,.0f} MB)"
 
 
 def as_features(part: Dataset, prefix: keras.Model, table: np.ndarray, recipe: Recipe) -> Dataset:
@@ -103,18 +108,21 @@ def training_steps(
     part: Dataset, recipe: Recipe, prefix: keras.Model | None, table: np.ndarray | None, done: int
 ) -> tf.data.Dataset:
     """One batch a step, from epoch `done` to the last: (images or features, one-hot labels)."""
-    images, labels = tf.constant(part.x_train), tf.constant(part.y_train)
-    table = None if table is None else tf.constant(table)
+    images, labels = len(part.x_train), tf.constant(part.y_train)
+    order, views = (array[done:].reshape(-1, array.shape[2]) for array in plan_course(images, recipe))
+
+    def look_up(array: np.ndarray, rows: tf.Tensor) -> tf.Tensor:
+        found = tf.numpy_function(array.__getitem__, [rows], array.dtype)  # as a tensor the array would be there twice
+        return tf.ensure_shape(found, (order.shape[1], *array.shape[1:]))
 
     def batch(index: tf.Tensor, views: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         if table is not None:
-            inputs = tf.gather(table, views * len(part.x_train) + index)
+            inputs = look_up(table, views * images + index)
         else:
-            inputs = show(tf.gather(images, index), views, recipe.shift)
+            inputs = show(look_up(part.x_train, index), views, recipe.shift)
             inputs = inputs if prefix is None else prefix(inputs, training=False)
         return inputs, tf.one_hot(tf.gather(labels, index), len(part.class_names))
 
-    order, views = (array[done:].reshape(-1, array.shape[2]) for array in plan_course(len(images), recipe))
     steps = tf.data.Dataset.from_tensor_slices((order, views)).map(batch).prefetch(2)
     options = tf.data.Options()
     options.autotune.enabled = False  # on a CPU its thread holds up the end of an epoch for seconds

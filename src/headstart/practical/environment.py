@@ -33,7 +33,8 @@ def describe_environment() -> dict[str, str]:
 
 FORMATS = {
     **dict.fromkeys(("train_accuracy", "test_accuracy", "difference", "low", "high"), "{:.1%}"),
-    **dict.fromkeys(("train_loss", "test_loss", "p_value"), "{:.3f}"),
+    **dict.fromkeys(("train_loss", "test_loss"), "{:.3f}"),
+    "p_value": "{:.2g}",
     **dict.fromkeys(("trained weights", "parameters", "training images", "test images", "seconds"), "{:,.0f}"),
 }
 
@@ -41,7 +42,8 @@ FORMATS = {
 def readable(table: pd.DataFrame) -> Styler:
     """A table for the eye: shares as percentages, rounded numbers, text to the left."""
     formats: Any = {column: form for column, form in FORMATS.items() if column in table}
-    return table.style.hide(axis="index").format(formats).set_properties(None, **{"text-align": "left"})
+    left: Any = [{"selector": "th, td", "props": "text-align: left"}]
+    return table.style.hide(axis="index").format(formats).set_table_styles(left)
 
 
 def set_up() -> None:

@@ -81,11 +81,12 @@ def input_statistics(network: keras.Sequential) -> Statistics:
 def split_network(network: keras.Sequential, frozen: int) -> tuple[keras.Sequential | None, keras.Sequential]:
     """The network cut in front of its first trained weight layer: (frozen prefix or None, head).
 
-    Both share the network's layers, so that training the head trains the network. A dropout layer at the cut belongs
-    to the head, whose input it regularises; one in the prefix never acts, because the prefix only ever predicts.
+    Both share the network's layers, so that training the head trains the network, which has no optimizer of its own to
+    hand on. A dropout layer at the cut belongs to the head, whose input it regularises; one in the prefix never acts,
+    because the prefix only ever predicts.
     """
     if frozen == 0:
-        return None, network
+        return None, keras.Sequential([network.inputs[0], *network.layers], name="head")
     names = [layer.name for layer in network.layers]
     cut = names.index(WEIGHT_LAYERS[frozen])
     cut -= isinstance(network.layers[cut - 1], layers.Dropout)

@@ -51,6 +51,7 @@ class Trained:
     hashes_before: dict[str, str]  # of each weight layer, before the first step and
     hashes_after: dict[str, str]  # after the last
     optimizer_steps: int
+    features: str  # how the frozen layers' output was come by; empty where nothing is frozen
     seconds: float  # spent on training: frozen features and epochs, without measuring
 
     @property
@@ -127,17 +128,37 @@ class Curves(keras.callbacks.Callback):
 
 
 # %%
+class FusedAdam(keras.optimizers.Adam):
+    """Adam in one pass over each weight matrix; with Keras' own, a step that trains `fc1` takes 1.3 times as long."""
+
+    def update_step(self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor) -> None:
+        """One step, by the operation that TensorFlow has for it; `beta_power` is what corrects the means' bias."""
+        step, place = tf.cast(self.iterations + 1, tf.float32), self._get_variable_index(variable)
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=self._momentums[place].value.handle,
+            v=self._velocities[place].value.handle,
+            beta1_power=self.beta_1**step,
+            beta2_power=self.beta_2**step,
+            lr=tf.cast(learning_rate, tf.float32),
+            beta1=self.beta_1,
+            beta2=self.beta_2,
+            epsilon=self.epsilon,
+            grad=gradient,
+        )
+
+
 def compile_head(head: keras.Model, recipe: Recipe, steps: int, whole_epochs: bool) -> None:
     """Adam, whose learning rate rises in a straight line, then falls to 0 along half a cosine, and cross-entropy."""
     warmup = max(1, round(recipe.warmup * recipe.epochs * steps))
     schedule = keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=0.0,
+        initial_learning_rate=recipe.learning_rate / warmup,  # from 0, the first step would train nothing
         warmup_target=recipe.learning_rate,
         warmup_steps=warmup,
         decay_steps=max(1, recipe.epochs * steps - warmup),
     )
     head.compile(
-        keras.optimizers.Adam(schedule),
+        FusedAdam(schedule),
         keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing),
         # Several steps in one call cost less than as many calls. A head's whole epoch is short enough for one; a
         # whole network's would keep an interruption waiting.
@@ -175,19 +196,14 @@ def train(
     rows = list(resume(head)) if resume else []
 
     start = time.perf_counter()
-    table = feature_table(prefix, part.x_train, recipe, feature_bytes) if prefix else None
+    table, features = feature_table(prefix, part.x_train, recipe, feature_bytes) if prefix else (None, "")
     measured, seen = (network, part) if table is None else (head, as_features(part, prefix, table, recipe))
     seconds = time.perf_counter() - start
     if len(rows) < recipe.epochs:
-        head.fit(
-            training_steps(part, recipe, prefix, table, done=len(rows)),
-            epochs=recipe.epochs,
-            initial_epoch=len(rows),
-            steps_per_epoch=steps,
-            callbacks=[Curves(measured, seen, recipe, rows), *callbacks],
-            shuffle=False,  # the course has done it
-            verbose=0,
-        )
+        left = {"epochs": recipe.epochs, "initial_epoch": len(rows), "steps_per_epoch": steps}
+        batches = training_steps(part, recipe, prefix, table, done=len(rows))
+        curves = Curves(measured, seen, recipe, rows)
+        head.fit(batches, **left, callbacks=[curves, *callbacks], shuffle=False, verbose=0)
     what = (name, network, recipe, copied, frozen, part.class_names, part.y_test)
     return Trained(
         *what,
@@ -196,5 +212,6 @@ def train(
         hashes_before=hashes_before,
         hashes_after=weight_hashes(network),
         optimizer_steps=int(head.optimizer.iterations),
+        features=features,
         seconds=seconds + sum(row["seconds"] for row in rows),
     )

@@ -1,0 +1,91 @@
+"""The practical in PyTorch, where that is installed: the same network, images, batch size and measurements, in float32.
+
+Prints what plain_keras.py prints.
+"""
+
+import argparse
+import json
+import resource
+import time
+
+import numpy as np
+import torch
+from torch import nn
+
+
+def network(classes):
+    return nn.Sequential(
+        *(nn.Conv2d(3, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 32, 3, padding=1), nn.ReLU()),
+        *(nn.MaxPool2d(2), nn.Dropout(0.1)),
+        *(nn.Conv2d(32, 64, 3, padding=1), nn.ReLU(), nn.Conv2d(64, 64, 3, padding=1), nn.ReLU()),
+        *(nn.MaxPool2d(2), nn.Flatten(), nn.Dropout(0.25)),
+        *(nn.Linear(4096, 512), nn.ReLU(), nn.Dropout(0.5), nn.Linear(512, classes)),
+    ).to(memory_format=torch.channels_last)
+
+
+def weight_layers(model):
+    return [layer for layer in model if isinstance(layer, nn.Conv2d | nn.Linear)]
+
+
+def fit(model, part, epochs, batch):
+    """Train what requires a gradient; the seconds of each epoch."""
+    x_train, y_train, x_test, y_test = part
+    start = time.perf_counter()
+    optimizer = torch.optim.Adam([weight for weight in model.parameters() if weight.requires_grad])
+    loss = nn.CrossEntropyLoss()
+    seconds = []
+    for _ in range(epochs):
+        model.train()
+        for index in torch.randperm(len(x_train)).split(batch)[: len(x_train) // batch]:
+            optimizer.zero_grad()
+            loss(model(x_train[index]), y_train[index]).backward()
+            optimizer.step()
+        model.eval()
+        with torch.inference_mode():
+            for x, y in ((x_test, y_test), (x_train[: len(x_test)], y_train[: len(x_test)])):
+                told = torch.cat([model(chunk) for chunk in x.split(500)])
+                loss(told, y).item(), (told.argmax(1) == y).float().mean().item()
+        seconds.append(time.perf_counter() - start)
+        start = time.perf_counter()
+    return seconds
+
+
+def fine_tune(source, part, trained, epochs, batch):
+    model = network(2)
+    layers = list(zip(weight_layers(model), weight_layers(source), strict=True))
+    for new, old in layers[:-1]:
+        new.load_state_dict(old.state_dict())
+    for new, _ in layers[:-trained]:
+        new.requires_grad_(False)
+    return fit(model, part, epochs, batch)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("data")
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--batch", type=int, default=128)
+    options = parser.parse_args()
+    data = np.load(options.data)
+
+    def images(name):
+        pixels = torch.from_numpy(data[name]).permute(0, 3, 1, 2).float() / 255
+        return pixels.contiguous(memory_format=torch.channels_last)
+
+    parts = {
+        part: [
+            *(images(f"x_train_{part}"), torch.from_numpy(data[f"y_train_{part}"])),
+            *(images(f"x_test_{part}"), torch.from_numpy(data[f"y_test_{part}"])),
+        ]
+        for part in ("a", "b")
+    }
+    how = {"epochs": options.epochs, "batch": options.batch}
+    source = network(8)
+    times = {"a": fit(source, parts["a"], **how), "scratch": fit(network(2), parts["b"], **how)}
+    times["last_layer"] = fine_tune(source, parts["b"], trained=1, **how)
+    times["two_layers"] = fine_tune(source, parts["b"], trained=2, **how)
+    print(json.dumps({**times, "peak_rss": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}))
+
+
+if __name__ == "__main__":
+    main()

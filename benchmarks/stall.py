@@ -1,0 +1,28 @@
+"""The stall at the end of an epoch: the same few steps again and again, with tf.data's autotuning and without it.
+
+Each line is one `fit` of one epoch on the same 3,200 images. With autotuning, some take as long as it takes until
+5.11 s (or 10.23 s, 20.47 s, ...) after the epoch's start: a thread of tf.data sleeps that long, and the epoch's end
+waits for it. `python benchmarks/stall.py`
+"""
+
+import time
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+rng = np.random.default_rng(0)
+images, labels = rng.random((3200, 32, 32, 3), dtype="float32"), rng.integers(10, size=3200)
+for autotuning in (True, False):
+    model = keras.Sequential([keras.layers.Conv2D(32, 3, activation="relu") for _ in range(3)])
+    model.add(keras.layers.GlobalAveragePooling2D())
+    model.add(keras.layers.Dense(10))
+    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    options = tf.data.Options()
+    options.autotune.enabled = autotuning
+    batches = tf.data.Dataset.from_tensor_slices((images, labels)).batch(64).with_options(options)
+    for number in range(9):
+        start = time.perf_counter()
+        model.fit(batches, verbose=0)
+        if number:  # the first traces
+            print(f"autotuning {autotuning!s:5}  {time.perf_counter() - start:.2f} s", flush=True)

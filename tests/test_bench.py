@@ -1,0 +1,99 @@
+"""The benchmark's arithmetic, on times made up by hand. (`make bench` itself takes minutes.)"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+KEYS = {
+    *("network_a_ratio", "scratch_ratio", "last_layer_ratio", "two_layers_ratio", "practical_ratio"),
+    *("plain_without_stall_ratio", "roofline_fraction", "peak_rss_ratio", "startup_seconds", "cpu"),
+}
+
+
+def load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+bench = load("bench")
+
+
+def arm(a: list[float], memory: float = 1e9) -> dict[str, Any]:
+    """Times of one arm: part B's trainings take a tenth of network A's."""
+    return {"a": a, **{phase: [t / 10 for t in a] for phase in ("scratch", "last_layer", "two_layers")}} | {
+        "peak_rss": memory,
+        "precision": "float32",
+        "reason": "why",
+    }
+
+
+ROUNDS = {
+    "plain": [arm([12.0, 10.0], 2e9), arm([30.0, 20.0], 2e9), arm([12.0, 10.0], 4e9)],
+    "plain_without_stall": [arm([11.0, 9.0])] * 3,
+    "ours": [arm([6.0, 4.0, 6.0]), arm([6.0, 5.0, 5.0, 6.0]), arm([3.0, 2.0, 3.0])],
+    "peaks": [{"matmul": 1e11, "convolution": 8e10}] * 3,
+}
+
+
+def test_twenty_epochs_are_the_first_eighteen_like_those_between_and_the_last() -> None:
+    assert bench.twenty_epochs([5.0, 2.0, 4.0, 7.0]) == 5 + 18 * 3 + 7
+    assert bench.twenty_epochs([5.0, 2.0]) == 5 + 19 * 2
+
+
+def test_a_ratio_is_the_median_of_those_within_a_round() -> None:
+    report = bench.compare(ROUNDS, {"train": 1000, "test": 100})
+    within = [(12 + 19 * 10) / (12 + 18 * 4), (30 + 19 * 20) / (12 + 18 * 5), (12 + 19 * 10) / (6 + 18 * 2)]
+    assert report["network_a_ratio"] == report["practical_ratio"] == pytest.approx(sorted(within)[1], abs=1e-3)
+    assert report["plain_without_stall_ratio"] == pytest.approx((11 + 19 * 9) / 84, abs=1e-3)
+    assert report["peak_rss_ratio"] == 0.5
+    work = 1000 * bench.FLOP_TRAINING + 200 * bench.FLOP_PREDICTING
+    assert report["roofline_fraction"] == pytest.approx(work / 4 / 1e11, abs=1e-3)
+    assert report["seconds_of_20_epochs"]["plain"]["scratch"] == pytest.approx(20.2)
+
+
+def test_pytorch_where_it_was_measured_has_its_ratios_too() -> None:
+    report = bench.compare({**ROUNDS, "pytorch": ROUNDS["ours"]}, {"train": 1000, "test": 100})
+    assert report["pytorch_ratio"] == report["network_a_pytorch_ratio"] == 1.0
+
+
+def test_the_whole_bench_with_made_up_arms_writes_every_key(tmp_path: Path, monkeypatch, capsys) -> None:
+    def made_up(command: list[str], python: str | None = None) -> dict[str, Any]:
+        kinds = {"ours.py": "ours", "peaks.py": "peaks"}
+        return ROUNDS[kinds.get(command[0], "plain")][0]
+
+    monkeypatch.setattr(bench, "run", made_up)
+    monkeypatch.setattr(bench, "HERE", tmp_path)
+    monkeypatch.setattr(bench, "startup_seconds", lambda: 0.2)
+    monkeypatch.setattr(sys, "argv", ["bench.py", "--quick", "--data", "digits"])
+    bench.main()
+    report = json.loads((tmp_path / "latest.json").read_text())
+    assert report.keys() >= KEYS
+    assert report["quick"] is True
+    assert report["rounds"] == 1
+    assert 60 <= report["images_a"]["train"] <= 68  # 8% of the digits of eight classes
+    assert report["data"].startswith("scikit-learn digits")
+    printed = capsys.readouterr().out
+    assert "practical_ratio 2.405" in printed
+    assert "plain" in printed
+
+
+def test_the_plain_arms_run_in_the_users_own_environment() -> None:
+    """What headstart sets for its own TensorFlow is no part of a plain script."""
+    code = "import bench, headstart.practical; print('TF_ENABLE_ONEDNN_OPTS' in bench.ENVIRONMENT)"
+    own = {name: value for name, value in os.environ.items() if name != "TF_ENABLE_ONEDNN_OPTS"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=BENCHMARKS, env=own, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split()[0] == "False"
