@@ -1,0 +1,70 @@
+"""The executed notebook in `examples/`: today's code, really run, on all images."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from headstart.notebook import Parameters, build_notebook
+
+EXAMPLE = Path(__file__).parents[1] / "examples" / "practical-2020387499.ipynb"
+README = EXAMPLE.parents[1] / "README.md"
+
+
+@pytest.fixture(scope="module")
+def example() -> nbformat.NotebookNode:
+    return nbformat.read(EXAMPLE, as_version=4)
+
+
+def codes(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def shown(notebook: nbformat.NotebookNode) -> str:
+    """All text that the cells have displayed."""
+    outputs = [output for cell in codes(notebook) for output in cell.outputs]
+    kinds = ("text/markdown", "text/html", "text/plain")
+    return "\n".join(output.data[kind] for output in outputs for kind in kinds if kind in output.get("data", {}))
+
+
+def test_its_cells_are_todays(example) -> None:
+    """Fails when `practical/` has changed since: execute it anew (README, "A worked example")."""
+    set_to = {
+        node.targets[0].id.lower(): ast.literal_eval(node.value) for node in ast.parse(codes(example)[0].source).body
+    }
+    today = build_notebook(Parameters(**set_to))
+    assert [(cell.cell_type, cell.id, cell.source) for cell in example.cells] == [
+        (cell.cell_type, cell.id, cell.source) for cell in today.cells
+    ]
+    assert (set_to["registration"], set_to["epochs"], set_to["seed"]) == ("2020387499", 20, 0)
+
+
+def test_every_cell_was_run_in_order_and_none_failed_or_warned(example) -> None:
+    assert [cell.execution_count for cell in codes(example)] == list(range(1, len(codes(example)) + 1))
+    outputs = [output for cell in codes(example) for output in cell.outputs]
+    assert {output.output_type for output in outputs} == {"display_data"}
+    assert EXAMPLE.stat().st_size < 2_000_000
+
+
+def test_it_saw_all_images_and_says_which_copy(example) -> None:
+    text = shown(example)
+    assert "50,000" not in text  # part A and part B are counted, each by itself
+    for count in ("40,000", "10,000", "8,000", "2,000"):
+        assert count in text
+    assert "cifar10-jpeg-quality-75" in text
+    assert "/" not in ast.literal_eval(ast.parse(codes(example)[0].source).body[1].value)  # no path of any machine
+
+
+def test_every_rule_of_the_audit_holds(example) -> None:
+    [(held, rules)] = re.findall(r"(\d+) of (\d+) rules hold", shown(example))
+    assert held == rules
+
+
+def test_the_readmes_key_figure_is_the_examples(example) -> None:
+    best = re.search(r"“(.+?)” has the best test accuracy, (\d+\.\d%)", shown(example))
+    assert best
+    assert best.group(0) in re.sub(r"\s+(> )?", " ", README.read_text(encoding="utf-8"))
