@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
@@ -24,6 +25,12 @@ def codes(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
+def set_to(notebook: nbformat.NotebookNode) -> dict[str, Any]:
+    """The parameters."""
+    lines = ast.parse(codes(notebook)[0].source).body
+    return {line.targets[0].id.lower(): ast.literal_eval(line.value) for line in lines}
+
+
 def shown(notebook: nbformat.NotebookNode) -> str:
     """All text that the cells have displayed."""
     outputs = [output for cell in codes(notebook) for output in cell.outputs]
@@ -33,14 +40,12 @@ def shown(notebook: nbformat.NotebookNode) -> str:
 
 def test_its_cells_are_todays(example) -> None:
     """Fails when `practical/` has changed since: execute it anew (README, "A worked example")."""
-    set_to = {
-        node.targets[0].id.lower(): ast.literal_eval(node.value) for node in ast.parse(codes(example)[0].source).body
-    }
-    today = build_notebook(Parameters(**set_to))
+    today = build_notebook(Parameters(**set_to(example)))
     assert [(cell.cell_type, cell.id, cell.source) for cell in example.cells] == [
         (cell.cell_type, cell.id, cell.source) for cell in today.cells
     ]
-    assert (set_to["registration"], set_to["epochs"], set_to["seed"]) == ("2020387499", 20, 0)
+    parameters = set_to(example)
+    assert (parameters["registration"], parameters["epochs"], parameters["seed"]) == ("2020387499", 20, 0)
 
 
 def test_every_cell_was_run_in_order_and_none_failed_or_warned(example) -> None:
@@ -52,11 +57,9 @@ def test_every_cell_was_run_in_order_and_none_failed_or_warned(example) -> None:
 
 def test_it_saw_all_images_and_says_which_copy(example) -> None:
     text = shown(example)
-    assert "50,000" not in text  # part A and part B are counted, each by itself
     for count in ("40,000", "10,000", "8,000", "2,000"):
-        assert count in text
-    assert "cifar10-jpeg-quality-75" in text
-    assert "/" not in ast.literal_eval(ast.parse(codes(example)[0].source).body[1].value)  # no path of any machine
+        assert f">{count}</td>" in text
+    assert set_to(example)["data"] == "cifar10-jpeg-quality-75"  # and no path of any machine
 
 
 def test_every_rule_of_the_audit_holds(example) -> None:
