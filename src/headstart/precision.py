@@ -1,7 +1,7 @@
 """float32 or bfloat16: decided by the hardware and a measurement, not by hope.
 
-A processor without bfloat16 instructions emulates them, some thirty times slower (measured on AVX2 with TensorFlow
-2.21). So `auto` takes bfloat16 only where the processor has it and a short training step proves faster with it.
+A processor without bfloat16 instructions emulates them, fifteen times slower (measured on AVX2 with TensorFlow 2.21).
+So `auto` takes bfloat16 only where the processor has it and a short training step proves faster with it.
 """
 
 from __future__ import annotations
