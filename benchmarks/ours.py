@@ -6,10 +6,11 @@ import resource
 import time
 from dataclasses import replace
 
-import keras
 import numpy as np
 
+from headstart.practical import tensorflow as tf  # first: with the kernels that it asks for
 from headstart.practical.data import Dataset
+from headstart.practical.environment import set_up
 from headstart.practical.network import build_network, colour_statistics
 from headstart.practical.recipe import RECIPE_A, RECIPE_B
 from headstart.practical.training import train
@@ -17,7 +18,7 @@ from headstart.practical.transfer import STRATEGIES, transfer
 from headstart.precision import choose_precision
 
 
-class Clock(keras.callbacks.Callback):
+class Clock(tf.keras.callbacks.Callback):
     """The seconds from epoch's end to epoch's end, measuring included."""
 
     def __init__(self):
@@ -47,6 +48,7 @@ def main():
         )
         for part in ("a", "b")
     )
+    set_up()
     precision, reason = choose_precision(options.precision)
     common = {"epochs": options.epochs, "batch_size": options.batch, "precision": precision}
     recipe_a, recipe_b = replace(RECIPE_A, **common), replace(RECIPE_B, **common)
