@@ -1,6 +1,6 @@
 """The stall at the end of an epoch: the same few steps again and again, with tf.data's autotuning and without it.
 
-Each line is one `fit` of one epoch on the same 3,200 images. With autotuning, some take as long as it takes until
+Each line is one `fit` of one epoch on the same 2,000 images. With autotuning, some take as long as it takes until
 5.11 s (or 10.23 s, 20.47 s, ...) after the epoch's start: a thread of tf.data sleeps that long, and the epoch's end
 waits for it. `python benchmarks/stall.py`
 """
@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 rng = np.random.default_rng(0)
-images, labels = rng.random((3200, 32, 32, 3), dtype="float32"), rng.integers(10, size=3200)
+images, labels = rng.random((2000, 32, 32, 3), dtype="float32"), rng.integers(10, size=2000)
 for autotuning in (True, False):
     model = keras.Sequential([keras.layers.Conv2D(32, 3, activation="relu") for _ in range(3)])
     model.add(keras.layers.GlobalAveragePooling2D())
