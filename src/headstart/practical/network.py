@@ -3,9 +3,10 @@
 
 Four convolutional layers, two max-pooling layers, two fully connected layers: six layers with weights, named `conv1`
 to `conv4`, `fc1` and `fc2`. ReLU follows each but the last, which has softmax. Small 3 × 3 kernels in pairs see as
-far as one large kernel with fewer weights; each pooling halves the picture, and the channels double behind it.
+far as one large kernel with fewer weights; each pooling halves the picture, and behind the first the channels double.
 Dropout stands in front of `conv3`, `fc1` and `fc2`. The first layer normalises each colour with the mean and variance
-of the *training* images, so that a saved network takes raw pixels from 0 to 255.
+of the *training* images (where weights are copied, of those that their source was trained on), so that a saved network
+takes raw pixels from 0 to 255.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ accuracy was known, so network A's may flatter a little; the strategies on B wer
 - *Minimising the loss*: Adam with a learning rate that rises for a fifth of the training, so that the first, wild
   gradients do no harm, and then falls to 0, so that the network settles.
 - *Holding down overfitting*: dropout; images that are mirrored and moved a little, which leaves their class as it is;
-  and label smoothing, which asks for 95% certainty instead of 100%.
+  and label smoothing, which asks for less than full certainty: 95.6% for one of eight classes, 97.5% for one of two.
 
 Part A is trained with `RECIPE_A`. The three strategies on part B share `RECIPE_B`, so that none gets a longer
 training, a better learning rate or more augmentation than another; it moves no image, so that what frozen layers make

@@ -4,8 +4,8 @@
 Behind frozen layers, only the rest of the network, its **head**, is trained, with a new optimizer.
 
 The curves are measured at the end of each epoch with dropout off, on the test images and on equally many training
-images (on all of them after the last epoch). Keras' own training accuracy is a running mean over the epoch, with
-dropout on: it would compare unlike things.
+images (on all of them after the last epoch). The loss that they show is plain cross-entropy, without label smoothing.
+Keras' own training accuracy is a running mean over the epoch, with dropout on: it would compare unlike things.
 """
 
 from __future__ import annotations

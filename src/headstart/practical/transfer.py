@@ -4,7 +4,7 @@
 A strategy says how many of the six weight layers start from network A (`copied`) and how many of those stay as they
 are (`frozen`). The last layer is always new, for A tells eight classes apart and B two. The practical's three
 strategies are three points of this plane, which [Yosinski et al. (2014)](https://arxiv.org/abs/1411.1792) explored
-for a larger network; from `scratch` starts where A started, with random weights.
+for a larger network; `scratch` starts from random weights, as A did.
 """
 
 from __future__ import annotations

@@ -7,17 +7,19 @@
 # that it has never seen (part B) are learned in three ways:
 #
 # 1. **No transfer learning**: the network is trained from scratch, from random weights.
-# 2. **Fine-tuning in one layer**: the weights learned on A are kept; only the last fully connected layer is trained.
-# 3. **Fine-tuning in two layers**: the weights learned on A are kept; both fully connected layers are trained.
+# 2. **Fine-tuning in one layer**: all layers but the last keep the weights learned on A; the last one, which is new,
+#    is trained.
+# 3. **Fine-tuning in two layers**: the convolutional layers keep the weights learned on A; the first fully connected
+#    layer starts from A's and is trained, and so is the last one, which is new.
 #
 # *Run all cells in order* and everything is computed anew, including the sentences that follow each result.
 
 # %% tags=["parameters"]
 REGISTRATION = "2020387499"
-DATA = "cifar10"  # or "digits" (a quick look), or the path of a folder with train/<class>/* and test/<class>/*
+DATA = "cifar10"  # "cifar10", "digits" (a quick look), or a folder with train/<class>/* and test/<class>/*
 EPOCHS = 20
 SEED = 0
-PRECISION = "float32"  # or "bfloat16": faster where the hardware has it, some 30 times slower where it has not
+PRECISION = "float32"  # or "bfloat16": faster where the hardware has it, some 15 times slower where it has not
 PRECISION_REASON = "it is fast on every machine"
 
 # %%
