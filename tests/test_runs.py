@@ -93,7 +93,7 @@ def test_run_json_has_exactly_the_promised_keys(picture_run: FinishedRun) -> Non
     assert set(content["classes"]) == {"a", "b"}
     assert set(content["recipe"]) == {"a", "b"}
     assert list(content["networks"]) == list(NETWORKS)
-    assert all(set(network) == NETWORK for network in content["networks"].values())
+    assert all(set(network) == NETWORK | {"features"} for network in content["networks"].values())
     assert set(content["comparison"]) == {"best", "pairs"}
     pair = {"first", "second", "difference", "ci95", "p_value", "significant"}
     assert [set(row) for row in content["comparison"]["pairs"]] == [pair] * 3
