@@ -66,7 +66,7 @@ def main():
 
 
 def write_parts(data, path, share):
-    """Parts A and B for registration number 2020387499 as one .npz; a share of them, every class alike."""
+    """Parts A and B for registration number 2020387499 as one .npz; a random share of them."""
     from headstart.practical.data import split_classes
     from headstart.sources import open_dataset
 
