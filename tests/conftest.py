@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     import keras
@@ -24,6 +25,9 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # A shell that puts the tests into the background has Ctrl-C ignored, in their subprocesses, too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# How long an example takes says more of the machine's other work than of ours.
+settings.register_profile("headstart", deadline=None)
+settings.load_profile("headstart")
 
 
 @dataclass(frozen=True, repr=False)
@@ -126,7 +130,10 @@ def make_trained() -> Callable[..., Trained]:
         told = np.where(is_right, labels, 1 - labels)
         defaults = {
             "name": name,
-            "network": SimpleNamespace(trainable_weights=[np.zeros((3, 2)), np.zeros(2)]),
+            "network": SimpleNamespace(
+                trainable_weights=[np.zeros((3, 2)), np.zeros(2)],
+                get_layer=lambda _: SimpleNamespace(get_config=lambda: {"mean": [0.0] * 3, "variance": [1.0] * 3}),
+            ),
             "recipe": Recipe(epochs=epochs),
             "copied": 0,
             "frozen": 0,

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from pathlib import Path
 
@@ -71,6 +72,44 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others() -> None:
     assert all(first[name] != other[name] for name in WEIGHT_LAYERS)
 
 
+def test_what_else_draws_random_numbers_does_not_touch_the_weights() -> None:
+    """Dask's threads do, beside a worker's training."""
+    expected = weight_hashes(build_network(2, SMALL, PLAIN, seed=3))
+    keras.utils.set_random_seed(99)
+    before = random.getstate()
+    assert weight_hashes(build_network(2, SMALL, PLAIN, seed=3)) == expected
+    assert random.getstate() == before
+
+
+@pytest.mark.parametrize(
+    ("pools", "order", "features"),
+    [
+        ((2, 4), ["conv1", "conv2", "pool1", "dropout1", "conv3", "conv4", "pool2"], 8 * 8 * 8),
+        ((1, 3), ["conv1", "pool1", "dropout1", "conv2", "conv3", "pool2", "conv4"], 8 * 8 * 8),
+        ((1, 2), ["conv1", "pool1", "dropout1", "conv2", "pool2", "conv3", "conv4"], 8 * 8 * 8),
+    ],
+)
+def test_pooling_stands_where_the_recipe_says(pools: tuple[int, int], order: list[str], features: int) -> None:
+    network = build_network(2, replace(SMALL, pools=pools), PLAIN, seed=0)
+    names = [layer.name for layer in network.layers]
+    assert names == ["normalise", *order, "flatten", "dropout2", "fc1", "dropout3", "fc2"]
+    assert network.get_layer("fc1").kernel.shape == (features, 16)
+    prefix, head = split_network(network, 4)
+    assert prefix.layers[-1].name == "flatten"
+    assert head.layers[0].name == "dropout2"
+
+
+def test_the_initialisation_is_the_recipes() -> None:
+    """No uniform number is beyond 1.74 times their deviation; of Kaiming's, a truncated normal, some are."""
+    beyond = {}
+    for name in ("glorot_uniform", "he_normal"):
+        kernel = np.asarray(build_network(2, replace(SMALL, initialisation=name), PLAIN, 0).get_layer("fc1").kernel)
+        beyond[name] = np.mean(np.abs(kernel) > 1.75 * kernel.std())
+        fan = {"glorot_uniform": (512 + 16) / 2, "he_normal": 512 / 2}[name]
+        assert kernel.std() == pytest.approx(fan**-0.5, rel=0.05)
+    assert beyond["glorot_uniform"] == 0 < beyond["he_normal"]
+
+
 @given(hnp.arrays(np.uint8, st.tuples(st.integers(1, 4), st.integers(1, 4), st.integers(1, 4), st.just(3))))
 def test_colour_statistics_are_the_mean_and_variance_of_all_pixels(images: np.ndarray) -> None:
     mean, variance = colour_statistics(images)
@@ -119,7 +158,7 @@ def test_prefix_and_head_are_the_network_cut_in_two(frozen: int) -> None:
 
 def test_the_dropout_in_front_of_the_first_trained_layer_belongs_to_the_head() -> None:
     network = build_network(2, SMALL, PLAIN, seed=0)
-    for frozen, first in ((2, "dropout_conv3"), (4, "dropout_fc1"), (5, "dropout_fc2")):
+    for frozen, first in ((2, "dropout1"), (4, "dropout2"), (5, "dropout3")):
         assert split_network(network, frozen)[1].layers[0].name == first
 
 

@@ -30,12 +30,12 @@ class StartWeights(keras.callbacks.Callback):
 
 
 def learning_rates(recipe: Recipe, steps: int) -> Iterator[float]:
-    """Up in a straight line, the first step not at 0, down along half a cosine."""
-    warmup = max(1, round(recipe.warmup * steps))
-    for step in range(steps):
-        up = (1 + step * (1 - 1 / warmup)) / warmup
-        down = (1 + np.cos(np.pi * (step - warmup) / (steps - warmup))) / 2
-        yield recipe.learning_rate * min(up, 1.0) * (1.0 if step < warmup else down)
+    """Up in a straight line to the highest, then down; neither the first step nor the last is at 0."""
+    rise = max(1, round(recipe.warmup * steps))
+    for number in range(1, steps + 1):
+        gone = (number - rise) / (steps + 1 - rise)  # of the way down, from 0 to almost 1
+        down = 1 - gone if recipe.decay == "linear" else (1 + np.cos(np.pi * gone)) / 2
+        yield recipe.learning_rate * (number / rise if number <= rise else down)
 
 
 def train_plainly(network: keras.Model, part: Dataset, recipe: Recipe, frozen: int) -> None:
@@ -51,15 +51,20 @@ def train_plainly(network: keras.Model, part: Dataset, recipe: Recipe, frozen: i
         with tf.GradientTape() as tape:
             told = network(show(tf.constant(part.x_train[index]), tf.constant(view), recipe.shift), training=False)
             loss = -tf.reduce_mean(tf.reduce_sum(target.astype(np.float32) * tf.math.log(told), axis=1))
-        optimizer.apply(tape.gradient(loss, variables), variables)
+        gradients = tape.gradient(loss, variables)
+        for variable in variables:
+            variable.assign(variable * (1 - rate * recipe.weight_decay))
+        optimizer.apply(gradients, variables)
 
 
-@pytest.mark.parametrize("pair", [(5, 0), (3, 2), (5, 5)])
+@pytest.mark.parametrize(
+    ("pair", "given"), [((5, 0), {}), ((3, 2), {"decay": "linear", "weight_decay": 0.5}), ((5, 5), {})]
+)
 def test_any_strategy_is_trained_as_a_plain_loop_over_one_and_the_same_course_would(
-    pair: tuple[int, int], tiny_run: TinyRun, copy_network: Callable[[keras.Model], keras.Model]
+    pair: tuple[int, int], given: dict[str, Any], tiny_run: TinyRun, copy_network: Callable[[keras.Model], keras.Model]
 ) -> None:
     copied, frozen = pair
-    recipe = replace(tiny_run.recipe_b, dropout=(0.0, 0.0, 0.0), epochs=2, batch_size=20, learning_rate=5e-3)
+    recipe = replace(tiny_run.recipe_b, dropout=(0.0, 0.0, 0.0), epochs=2, batch_size=20, learning_rate=5e-3, **given)
     start = StartWeights()
     strategy = Strategy("other", copied, frozen)
     trained = transfer(tiny_run.source, strategy, tiny_run.part_b, recipe, callbacks=[start])

@@ -43,7 +43,8 @@ def describe_convergence(trained: Trained) -> str:
     if late < -0.1:
         return f"It did not converge: {course}, but rose in the last fifth of the epochs."
     verdict = "converged" if late < 0.1 else "was still improving"
-    return f"It {verdict}: {course}, {max(0.0, late):.0%} of it in the last fifth."
+    share = f"{late:.0%}" if late > 0 else "nothing"
+    return f"It {verdict}: {course}, {share} of that fall in the last fifth."
 
 
 def describe_gap(trained: Trained) -> str:
@@ -104,33 +105,43 @@ def find_pair(first: Trained, second: Trained, pairs: pd.DataFrame) -> Any:
 
 # %%
 def describe_transfer(strategy: Trained, scratch: Trained, pairs: pd.DataFrame) -> str:
-    """What starting from network A changed: accuracy, epochs needed, time and gap."""
+    """What starting from network A changed: the end, the beginning, the time, and how well it fits."""
     row = find_pair(strategy, scratch, pairs)
-    effect = "helped" if row["difference"] > 0 else "hurt"
-    effect = effect if row["significant"] else "made no difference that can be told from chance"
-    target = min(strategy.test_accuracy, scratch.test_accuracy)
-    epochs = [int((t.history["test_accuracy"] >= target).to_numpy().argmax()) + 1 for t in (strategy, scratch)]
-    gaps = [100 * (t.history["train_accuracy"].iloc[-1] - t.test_accuracy) for t in (strategy, scratch)]
-    return (
-        f"“{strategy.title}”: starting from network A {effect} ({100 * row['difference']:+.1f} points of test "
-        f"accuracy against scratch). {target:.1%}, the lower of the two final accuracies, was first reached in epoch "
-        f"{epochs[0]}, from scratch in epoch {epochs[1]}. Training took {strategy.seconds:.0f} s, from scratch "
-        f"{scratch.seconds:.0f} s, network A's not counted. In the end training accuracy is {gaps[0]:+.1f} points "
-        f"from test accuracy, from scratch {gaps[1]:+.1f}."
+    ahead = 100 * row["difference"]
+    place = f"{abs(ahead):.1f} points {'above' if ahead > 0 else 'below'}" if ahead else "level with"
+    verdict = "more than chance explains" if row["significant"] else "which may be chance"
+    first = [trained.history["test_accuracy"].iloc[0] for trained in (strategy, scratch)]
+    fits = [trained.history["train_accuracy"].iloc[-1] for trained in (strategy, scratch)]
+    words = (
+        f"“{strategy.title}” ({strategy.copied} layers from network A, {strategy.frozen} of them frozen) ended "
+        f"{place} scratch in test accuracy, {verdict}. After the first epoch it was at {first[0]:.1%}, scratch at "
+        f"{first[1]:.1%}; from epoch {settled(strategy)} on it stayed within a point of its final accuracy, scratch "
+        f"from epoch {settled(scratch)} on. Training took {strategy.seconds:.0f} s, from scratch "
+        f"{scratch.seconds:.0f} s, network A's not counted."
     )
+    if strategy.frozen and fits[0] < fits[1] - 0.01:
+        shares = f"{fits[0]:.1%}, from scratch {fits[1]:.1%}"
+        words += (
+            f" It fits even its training images less well ({shares}): what is frozen was learned for other classes."
+        )
+    return words
 
 
-def conclude(source: Trained, strategies: Sequence[Trained], pairs: pd.DataFrame, data: str) -> list[str]:
+def settled(trained: Trained) -> int:
+    """The epoch from which on the test accuracy stayed within a point of its final value."""
+    away = (trained.history["test_accuracy"] - trained.test_accuracy).abs() > 0.01
+    return int(away.to_numpy().nonzero()[0].max(initial=-1)) + 2
+
+
+def conclude(strategies: Sequence[Trained], pairs: pd.DataFrame, data: str) -> list[str]:
     """The conclusions, a paragraph each; `strategies` begins with the one from scratch."""
     scratch, *transfers = strategies
-    digits = (
-        [f"These are {data}: the figures say nothing about CIFAR-10."] if data.startswith("scikit-learn digits") else []
-    )
+    foreign = data.startswith("scikit-learn digits")
     return [
-        *digits,
+        *([f"These are {data}: the figures say nothing about CIFAR-10."] if foreign else []),
         describe_best(strategies, pairs),
         *(describe_transfer(trained, scratch, pairs) for trained in transfers),
-        *(describe_network(trained) for trained in (source, *strategies)),
-        "Limits: this is one pair of classes and one seed. Intervals and tests answer for the choice of test images, "
-        "not for other random weights or another order of the training images, which can move an accuracy as much.",
+        "Limits: this is one pair of classes and one seed. Intervals and tests answer for the choice of test images. "
+        "Other random weights or another order of the training images would move the accuracies, too; by how much, one "
+        "seed does not tell.",
     ]

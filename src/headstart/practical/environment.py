@@ -43,7 +43,8 @@ def readable(table: pd.DataFrame) -> Styler:
     """A table for the eye: shares as percentages, rounded numbers, text to the left."""
     formats: Any = {column: form for column, form in FORMATS.items() if column in table}
     left: Any = [{"selector": "th, td", "props": "text-align: left"}]
-    return table.style.hide(axis="index").format(formats).set_table_styles(left)
+    styled = table.style.hide(axis="index").format(formats).set_table_styles(left)
+    return styled.format_index(lambda name: str(name).replace("_", " "), axis="columns")
 
 
 def set_up() -> None:

@@ -34,7 +34,7 @@ def plot_network(trained: Trained, data: str) -> Figure:
     label_axes(left, "cross-entropy loss (lower is better)")
     label_axes(right, "accuracy: images classified rightly (%)")
     left.set_ylim(bottom=0)
-    final = f"{trained.title}: {100 * trained.test_accuracy:.1f}% of the test images right after the last epoch"
+    final = f"{trained.title}: test accuracy {trained.test_accuracy:.1%} after epoch {len(trained.history)}"
     return finish(figure, final, data)
 
 

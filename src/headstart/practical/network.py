@@ -2,16 +2,17 @@
 ## The network
 
 Four convolutional layers, two max-pooling layers, two fully connected layers: six layers with weights, named `conv1`
-to `conv4`, `fc1` and `fc2`. ReLU follows each but the last, which has softmax. Small 3 × 3 kernels in pairs see as
-far as one large kernel with fewer weights; each pooling halves the picture, and behind the first the channels double.
-Dropout stands in front of `conv3`, `fc1` and `fc2`. The first layer normalises each colour with the mean and variance
-of the *training* images (where weights are copied, of those that their source was trained on), so that a saved network
-takes raw pixels from 0 to 255.
+to `conv4`, `fc1` and `fc2`. ReLU follows each but the last, which has softmax. Small 3 × 3 kernels in a row see as
+far as one large kernel with fewer weights; each pooling halves the picture, and there are more channels behind it.
+Dropout stands behind the first pooling and in front of `fc1` and `fc2`. The first layer normalises each colour with the
+mean and variance of the *training* images (where weights are copied, of those that the source was trained on), so
+that a saved network takes raw pixels from 0 to 255.
 """
 
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import keras
 import numpy as np
@@ -27,36 +28,31 @@ Statistics = tuple[list[float], list[float]]  # mean and variance of each colour
 
 def build_network(classes: int, recipe: Recipe, statistics: Statistics, seed: int) -> keras.Sequential:
     """The network with fresh random weights drawn from `seed`; it takes images (n, 32, 32, 3) of values 0 to 255."""
-    keras.utils.set_random_seed(seed)
     dtype = "mixed_bfloat16" if recipe.precision == "bfloat16" else "float32"
+    seeds = iter(np.random.default_rng(seed).integers(2**31, size=9).tolist())  # what else runs cannot disturb these
     mean, variance = statistics
 
-    def conv(number: int) -> layers.Layer:
-        width = recipe.widths[number - 1]
-        return layers.Conv2D(width, 3, padding="same", activation="relu", dtype=dtype, name=f"conv{number}")
+    def random_weights() -> Any:
+        return keras.initializers.get({"class_name": recipe.initialisation, "config": {"seed": next(seeds)}})
 
-    def dropout(place: int, before: str) -> layers.Layer:
-        return layers.Dropout(recipe.dropout[place], seed=seed + place, dtype=dtype, name=f"dropout_{before}")
+    def dropout(place: int) -> layers.Layer:
+        return layers.Dropout(recipe.dropout[place], seed=next(seeds), dtype=dtype, name=f"dropout{place + 1}")
 
-    return keras.Sequential(
-        [
-            keras.Input((32, 32, 3), name="image"),
-            layers.Normalization(mean=mean, variance=variance, name="normalise"),
-            conv(1),
-            conv(2),
-            layers.MaxPooling2D(dtype=dtype, name="pool1"),
-            dropout(0, before="conv3"),
-            conv(3),
-            conv(4),
-            layers.MaxPooling2D(dtype=dtype, name="pool2"),
-            layers.Flatten(dtype=dtype, name="flatten"),
-            dropout(1, before="fc1"),
-            layers.Dense(recipe.units, activation="relu", dtype=dtype, name="fc1"),
-            dropout(2, before="fc2"),
-            layers.Dense(classes, activation="softmax", dtype="float32", name="fc2"),
-        ],
-        name="practical",
-    )
+    network = keras.Sequential([keras.Input((32, 32, 3), name="image")], name="practical")
+    network.add(layers.Normalization(mean=mean, variance=variance, name="normalise"))
+    for number, width in enumerate(recipe.widths, start=1):
+        convolution: dict[str, Any] = {"padding": "same", "activation": "relu", "kernel_initializer": random_weights()}
+        network.add(layers.Conv2D(width, 3, **convolution, dtype=dtype, name=f"conv{number}"))
+        if number in recipe.pools:
+            network.add(layers.MaxPooling2D(dtype=dtype, name=f"pool{recipe.pools.index(number) + 1}"))
+        if number == recipe.pools[0]:
+            network.add(dropout(0))
+    network.add(layers.Flatten(dtype=dtype, name="flatten"))
+    network.add(dropout(1))
+    network.add(layers.Dense(recipe.units, "relu", kernel_initializer=random_weights(), dtype=dtype, name="fc1"))
+    network.add(dropout(2))
+    network.add(layers.Dense(classes, "softmax", kernel_initializer=random_weights(), dtype="float32", name="fc2"))
+    return network
 
 
 # %% [markdown]

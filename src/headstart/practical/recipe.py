@@ -25,13 +25,17 @@ class Recipe:
     """How a network is built and trained."""
 
     widths: tuple[int, int, int, int] = (32, 32, 64, 64)  # channels of conv1 to conv4
+    pools: tuple[int, int] = (2, 4)  # behind which of the convolutional layers
     units: int = 512  # of fc1
-    dropout: tuple[float, float, float] = (0.1, 0.25, 0.5)  # in front of conv3, fc1 and fc2
+    initialisation: str = "glorot_uniform"  # of the weights; Keras' name
+    dropout: tuple[float, float, float] = (0.1, 0.25, 0.5)  # behind the first pooling, in front of fc1 and of fc2
     epochs: int = 20
     batch_size: int = 128
-    learning_rate: float = 2e-3  # the highest; it rises to it, then falls to 0 along a cosine
+    learning_rate: float = 2e-3  # the highest; it rises to it in a straight line, then falls to 0
     warmup: float = 0.2  # the part of the training in which it rises
+    decay: str = "cosine"  # how it falls: along half a "cosine", or "linear"
     label_smoothing: float = 0.05
+    weight_decay: float = 0.0  # by which part, times the learning rate, a step shrinks every weight
     mirror: bool = True  # show every image mirrored in every other epoch
     shift: int = 2  # and moved by up to so many pixels
     precision: str = "float32"  # or "bfloat16": faster where the processor has it

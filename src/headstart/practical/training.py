@@ -148,17 +148,27 @@ class FusedAdam(keras.optimizers.Adam):
         )
 
 
+class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
+    """The recipe's learning rate, which rises in a straight line to its highest, then falls to 0."""
+
+    def __init__(self, recipe: Recipe, steps: int):
+        """`steps` is the number of all of them; the first of them has a learning rate above 0, too."""
+        self.recipe = recipe
+        self.rise = max(1, round(recipe.warmup * steps))
+        self.fall = steps - self.rise + 1
+
+    def __call__(self, step: tf.Tensor) -> tf.Tensor:
+        """The learning rate of a step, of which the first has number 0."""
+        step = tf.cast(step, tf.float32)
+        left = 1 - tf.maximum(0.0, step + 1 - self.rise) / self.fall
+        falling = left if self.recipe.decay == "linear" else (1 - tf.cos(np.pi * left)) / 2
+        return self.recipe.learning_rate * tf.minimum((step + 1) / self.rise, falling)
+
+
 def compile_head(head: keras.Model, recipe: Recipe, steps: int, whole_epochs: bool) -> None:
-    """Adam, whose learning rate rises in a straight line, then falls to 0 along half a cosine, and cross-entropy."""
-    warmup = max(1, round(recipe.warmup * recipe.epochs * steps))
-    schedule = keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=recipe.learning_rate / warmup,  # from 0, the first step would train nothing
-        warmup_target=recipe.learning_rate,
-        warmup_steps=warmup,
-        decay_steps=max(1, recipe.epochs * steps - warmup),
-    )
+    """Adam with the recipe's learning rate, and cross-entropy with its label smoothing."""
     head.compile(
-        FusedAdam(schedule),
+        FusedAdam(OneCycle(recipe, recipe.epochs * steps), weight_decay=recipe.weight_decay or None),
         keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing),
         # Several steps in one call cost less than as many calls. A head's whole epoch is short enough for one; a
         # whole network's would keep an interruption waiting.
