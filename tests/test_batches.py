@@ -102,6 +102,7 @@ HOSTILE = {
     "a huge array": lambda mark: batch(data=Calls(np.ndarray, (1 << 40,))),
     "a huge memo": lambda mark: b"]r\xff\xff\xff\x3f.",
     "a tuple hashed for hours": lambda mark: b"})" + 40 * b"2\x86" + b"K\x01s.",
+    "a byte array of gigabytes": lambda mark: b"\x80\x05\x96" + (1 << 32).to_bytes(8, "little") + b"x.",
     "a persistent id": lambda mark: b"Pmark\n.",
     "an extension": lambda mark: b"\x82\x01.",
     "deep": lambda mark: b"(" * 100_000 + b"l" * 100_000 + b".",

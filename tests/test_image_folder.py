@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from headstart import image_folder
 from headstart.errors import BadRequest
 from headstart.image_folder import read_images
 from headstart.practical.data import Dataset, load_image_folder
+from headstart.sources import open_dataset
 from test_batches import Calls
 
 
@@ -67,6 +69,32 @@ def test_whatever_decides_the_dataset_makes_a_fresh_decode(folder, cache, monkey
     read_images(elsewhere, print)
     assert len(list(cache.iterdir())) == 3
     assert newest.exists()
+
+
+def test_where_the_clock_was_set_back_the_newest_copy_is_kept_all_the_same(folder, cache) -> None:
+    cache.mkdir()
+    for number in range(3):
+        (cache / f"images-{number}.npz").touch()
+        os.utime(cache / f"images-{number}.npz", (4e9, 4e9 + number))
+    read_images(folder, print)
+    said: list[str] = []
+    read_images(folder, said.append)
+    assert "decoded earlier" in said[0]
+    assert {"images-1.npz", "images-2.npz"} < {file.name for file in cache.iterdir()}
+    assert len(list(cache.iterdir())) == 3
+
+
+@pytest.mark.parametrize("step", ["content_key", "kept_dataset"])
+def test_a_picture_that_vanishes_while_the_folder_is_read_is_named(folder, step, monkeypatch) -> None:
+    going = getattr(image_folder, step)
+
+    def vanish(*given: object) -> object:
+        (folder / "train" / "pear" / "1.jpg").unlink()
+        return going(*given)
+
+    monkeypatch.setattr(image_folder, step, vanish)
+    with pytest.raises(BadRequest, match=r"pear/1\.jpg"):
+        open_dataset(str(folder))
 
 
 def npz(**arrays: np.ndarray) -> bytes:

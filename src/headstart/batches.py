@@ -21,10 +21,17 @@ FETCH_AGAIN = "fetch cifar-10-python.tar.gz again, or use --data cifar10"
 
 
 def read_archive(file: Path) -> Dataset:
-    """CIFAR-10 from its archive, whose SHA-256 the caller has checked; nothing is unpacked to the disk."""
-    with tarfile.open(file) as tar:
-        contents = ((Path(member.name).name, tar.extractfile(member)) for member in tar)
-        return joined({name: content.read() for name, content in contents if content}, file)
+    """CIFAR-10 from its archive, of which nothing is unpacked to the disk; BadRequest if that is torn or hostile."""
+    contents = {}
+    try:
+        with tarfile.open(file) as tar:
+            for member in tar:
+                name = Path(member.name).name
+                if name in BATCHES and member.isreg() and member.size <= MOST_BYTES:
+                    contents[name] = tar.extractfile(member).read()  # type: ignore[union-attr]  # it is a file
+    except Exception as error:  # what is compressed may be damaged in any way
+        raise BadRequest(f"{file}: no archive that can be read ({error!s:.200}): {FETCH_AGAIN}") from error
+    return joined(contents, file)
 
 
 def read_folder(folder: Path) -> Dataset:
@@ -36,12 +43,12 @@ def read_folder(folder: Path) -> Dataset:
 
 def joined(contents: dict[str, bytes], origin: Path) -> Dataset:
     """The dataset in Keras' order: the five training batches one after the other, and the test batch."""
-    from headstart.practical.data import CIFAR10_CLASSES, Dataset
-
     if missing := sorted({*BATCHES} - contents.keys()):
         raise BadRequest(f"{origin}: {missing[0]} is missing, or far too large: {FETCH_AGAIN}")
     *train, test = (read_batch(contents.pop(name), origin / name) for name in BATCHES)
     images, labels = map(np.concatenate, zip(*train, strict=True))
+    from headstart.practical.data import CIFAR10_CLASSES, Dataset  # TensorFlow comes with it: bad files need none
+
     return Dataset(images, labels, *test, CIFAR10_CLASSES, "CIFAR-10")
 
 
@@ -86,6 +93,7 @@ class BatchUnpickler(pickle._Unpickler):
         pickle.TUPLE2[0]: lambda reader: reader.stack.append([reader.stack.pop(-2), reader.stack.pop()]),
         pickle.TUPLE3[0]: lambda reader: reader.stack.append([reader.stack.pop(-at) for at in (3, 2, 1)]),
     }
+    del dispatch[pickle.BYTEARRAY8[0]]  # it sets aside as much memory as it says
 
     def find_class(self, module: str, name: str) -> Any:
         """Give a stand-in for numpy's parts, and refuse whatever else would be imported and called."""

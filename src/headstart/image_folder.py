@@ -140,6 +140,7 @@ def kept_dataset(file: Path) -> Dataset:
 def keep(dataset: Dataset, file: Path) -> None:
     """Write the decoded images, and remove all but the newest; OSError if they cannot be kept."""
     write_arrays(file, {name: np.asarray(value) for name, value in vars(dataset).items()})
-    copies = sorted(file.parent.glob("*images-*"), key=lambda copy: copy.stat().st_mtime_ns)
-    for copy in copies[:-MOST_KEPT]:  # among them a part-file that a killed run has left
+    others = {*file.parent.glob("*images-*")} - {file}  # where a clock was set back, this one may look the oldest
+    copies = sorted(others, key=lambda copy: copy.stat().st_mtime_ns)
+    for copy in copies[: 1 - MOST_KEPT]:  # among them a part-file that a killed run has left
         copy.unlink(missing_ok=True)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import headstart
 from headstart.errors import BadRequest
+from headstart.reading import read_json
 from headstart.store import mendable
 
 if TYPE_CHECKING:
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 HIGHEST_SEED = 2**31 - 1
 
+STORED = {"identity": str, "data": str, "precision": ("float32", "bfloat16"), "precision_reason": str}
+"""What a run's folder remembers of its request, in the words of reading.fits."""
+
 
 @dataclass(frozen=True)
 class Request:
@@ -26,6 +30,7 @@ class Request:
 
     registration: str | None
     held_out: tuple[int, int]
+    data: str  # as it was asked for
     dataset: Dataset
     source: str
     recipe_a: Recipe
@@ -50,8 +55,8 @@ class Request:
     @property
     def stored(self) -> dict[str, str]:
         """What the run's folder remembers of it (see stored_request)."""
-        chosen = self.recipe_a.precision
-        return {"identity": self.identity, "precision": chosen, "precision_reason": self.precision_reason}
+        chosen = {"precision": self.recipe_a.precision, "precision_reason": self.precision_reason}
+        return {"identity": self.identity, "data": self.data, **chosen}
 
 
 def check_request(
@@ -88,6 +93,7 @@ def check_request(
     return Request(
         registration=registration,
         held_out=held_out,
+        data=data,
         dataset=dataset,
         source=source,
         recipe_a=replace(RECIPE_A, **choices),
@@ -174,14 +180,14 @@ def check_folder(folder: Path) -> None:
 
 
 def stored_request(folder: Path) -> dict[str, str] | None:
-    """What the folder's run was asked for: identity, precision, precision_reason; None where there is no run."""
+    """What the folder's run was asked for (see STORED); None where there is no run."""
     for path in (folder / "run.json", folder / "checkpoints" / "request.json"):
         if path.exists():
             try:
-                request = json.loads(path.read_text(encoding="utf-8"))["request"]
-                return {key: str(request[key]) for key in ("identity", "precision", "precision_reason")}
-            except (OSError, ValueError, TypeError, KeyError):
+                request: dict[str, str] = read_json(path, {"request": STORED})["request"]
+                return request
+            except (OSError, ValueError) as error:
                 raise BadRequest(
-                    f"{path}: not a run of this version; remove the folder or choose another --out"
+                    f"{path}: not a run of this version ({error}); remove the folder or choose another --out"
                 ) from None
     return None

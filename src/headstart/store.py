@@ -7,12 +7,10 @@ started again after a kill, finds the old file or the new one and never a part o
 from __future__ import annotations
 
 import errno
-import io
 import json
 import os
 import shutil
 import tempfile
-import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +20,7 @@ import filelock
 import numpy as np
 
 from headstart.errors import BadRequest
+from headstart.reading import fits, read_arrays
 
 if TYPE_CHECKING:
     import keras
@@ -176,12 +175,13 @@ class Checkpoint:
             return []
         state = training_state(model)
         try:
-            with np.load(io.BytesIO(self.path.read_bytes()), allow_pickle=False) as saved:
-                arrays = [saved[f"variable_{i}"] for i in range(len(state))]
-                rows = json.loads(str(saved["rows"]))
-            if any(tuple(variable.shape) != array.shape for variable, array in zip(state, arrays, strict=True)):
+            saved = read_arrays(self.path)
+            arrays = [saved[f"variable_{i}"] for i in range(len(state))]
+            rows = json.loads(str(saved["rows"]))
+            kinds = [(variable.dtype, tuple(variable.shape)) for variable in state]
+            if kinds != [(array.dtype, array.shape) for array in arrays] or not fits(rows, [dict.fromkeys(ROW, float)]):
                 raise ValueError("it is another network's")
-        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        except (OSError, ValueError, KeyError, RecursionError) as error:
             raise BadRequest(
                 f"{self.path}: not a whole checkpoint of this network ({error}); remove it to train the network anew"
             ) from error
