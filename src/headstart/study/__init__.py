@@ -1,0 +1,187 @@
+"""Many runs: pairs of classes x seeds x strategies x training-set sizes, on one machine or many, never losing work.
+
+plan       which networks, each once
+work       one network, on a worker
+cluster    all of them, on Dask
+rows       what is on the disk
+summary    what it says;  figures  shows it
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from headstart.errors import BadRequest, Failed
+from headstart.reading import read_json
+from headstart.store import locked, mendable, sweep, write_json, write_text, write_whole
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from headstart.practical.data import Dataset
+    from headstart.study.plan import Network, Plan
+
+Show = Callable[[str, str], object]
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study that can be done: checked, with its dataset loaded."""
+
+    plan: Plan
+    dataset: Dataset
+    source: str
+    asked: dict[str, Any]  # what the plan was made from, with the precision and its reason
+    folder: Path
+
+    @property
+    def missing(self) -> list[Network]:
+        """What has no row in the folder yet."""
+        from headstart.study.rows import Rows
+
+        rows = Rows(self.folder)
+        return [network for key, network in self.plan.networks.items() if rows.read(key) is None]
+
+
+def check_study(
+    *,
+    data: str = "auto",
+    out: str | Path = "study",
+    precision: str = "auto",
+    say: Callable[[str], None] = print,
+    **asked: Any,
+) -> Study:
+    """The study, or BadRequest. `asked` goes to make_plan: pairs, seeds, strategies, train_sizes, epochs."""
+    from headstart.precision import CHOICES, choose_precision
+    from headstart.sources import fingerprint, open_dataset
+    from headstart.study.plan import make_plan
+
+    folder = Path(out)
+    if precision not in CHOICES:
+        raise BadRequest(f"--precision {precision}: give one of {', '.join(CHOICES)}")
+    held = {path.name for path in folder.iterdir() if path.name[0] != "."} if folder.is_dir() else set()
+    if folder.is_file() or (held and not held & {"rows", "study.json"}):
+        raise BadRequest(f"--out {folder}: it holds something else; name a folder that is new, empty or holds a study")
+    dataset, source = open_dataset(data, say)
+    stored = stored_precision(folder)
+    chosen, reason = stored if stored and precision == "auto" else choose_precision(precision)
+    plan = make_plan(dataset, fingerprint(dataset), precision=chosen, **asked)
+    asked |= {"data": data, "precision": chosen, "precision_reason": reason}
+    return Study(plan, dataset, source, asked, folder)
+
+
+def stored_precision(folder: Path) -> tuple[str, str] | None:
+    """What a study in this folder has measured already: a second probe might choose otherwise, and train all anew."""
+    path = folder / "study.json"
+    if not path.exists():
+        return None
+    try:
+        asked = read_json(path, {"asked": {"precision": ("float32", "bfloat16"), "precision_reason": str}})["asked"]
+        return asked["precision"], asked["precision_reason"]
+    except (OSError, ValueError) as error:
+        remedy = "remove it to go on from the rows that are there"
+        raise BadRequest(f"{path}: not of this version ({error}); {remedy}") from None
+
+
+def run_study(
+    study: Study, workers: int = 1, scheduler: str | None = None, show: Show = lambda name, line: None
+) -> Path:
+    """Train what is not yet trained, and leave `results.csv`, `summary.csv`, `figures/`, `report.html`, `study.json`.
+
+    Raises Failed if networks failed (all others are there), or if the scheduler was lost.
+    """
+    from headstart.study.cluster import connect, execute
+    from headstart.study.rows import Rows
+
+    folder = study.folder
+    with mendable(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with locked(folder):
+            sweep(folder)
+            rows = Rows(folder)
+            write_json(folder / "study.json", describe(study))
+            failures: dict[str, str] = {}
+            progress = Progress(study.plan, rows, show)
+            try:
+                if progress.left:
+                    with connect(workers, scheduler) as client:
+                        failures = execute(study.plan, rows, study.dataset, client, progress.count)
+            finally:
+                write_everything(study, rows, failures)
+    if failures:
+        last = next(iter(failures.values())).strip().splitlines()[-1]
+        raise Failed(
+            f"{len(failures)} of {len(study.plan.networks)} networks failed (the first: {last}); all others are done; "
+            f"the tracebacks are in {folder / 'results.csv'}"
+        )
+    return folder
+
+
+class Progress:
+    """Counts the networks, and reckons the time that is left."""
+
+    def __init__(self, plan: Plan, rows: Any, show: Show):
+        self.all = len(plan.networks)
+        self.left = sum(not rows.path(key).exists() for key in plan.networks)
+        self.show, self.done, self.start = show, 0, time.monotonic()
+
+    def count(self, network: Network, error: str) -> None:
+        """One more has ended."""
+        self.done += 1
+        self.left -= 1
+        seconds = (time.monotonic() - self.start) / self.done * self.left
+        left = f"{seconds // 60:.0f} min {seconds % 60:02.0f} s left"
+        what = (
+            f"{network.strategy.name if network.strategy else network.part} of {network.classes}, seed {network.seed}"
+        )
+        ended = "FAILED" if error else "done"
+        self.show("study", f"{self.all - self.left} of {self.all} networks: {what} {ended} | {left}")
+
+
+def describe(study: Study) -> dict[str, Any]:
+    """`study.json`: what was asked for."""
+    import headstart
+
+    dataset = study.dataset
+    return {
+        "headstart": headstart.__version__,
+        "dataset": {"name": dataset.name, "source": study.source, "class_names": list(dataset.class_names)},
+        "asked": study.asked,
+        "cells": len(study.plan.cells),
+        "networks": len(study.plan.networks),
+    }
+
+
+def write_everything(study: Study, rows: Any, failures: dict[str, str]) -> None:
+    """All that is made from the rows."""
+    from headstart.report import write_study_report
+    from headstart.study.rows import table, write_results
+    from headstart.study.summary import conclude, summarise
+
+    results = table(study.plan, rows, failures, study.dataset.class_names)
+    write_results(study.folder / "results.csv", results)
+    summary = summarise(results)
+    write_text(study.folder / "summary.csv", summary.to_csv(index=False, lineterminator="\n"))
+    write_text(study.folder / "conclusions.md", "\n\n".join(conclude(results)) + "\n")
+    write_figures(study, results, summary)
+    write_study_report(study.folder)
+
+
+def write_figures(study: Study, results: pd.DataFrame, summary: pd.DataFrame) -> None:
+    """`figures/`: by depth, by size, and a map for every strategy and size over several pairs."""
+    from headstart.study.figures import plot_depth, plot_map, plot_sizes
+    from headstart.study.summary import differences, verdicts
+
+    name, names = study.dataset.name, study.dataset.class_names
+    figures = {"depth": plot_depth(summary, name), "sizes": plot_sizes(summary, name)}
+    for (strategy, size), judged in verdicts(differences(results)).groupby(["strategy", "train_size"], sort=False):
+        if len(judged) > 1:
+            figures[f"map-{strategy}-{size}"] = plot_map(judged, names, name, str(strategy), str(size))
+    for stem, figure in figures.items():
+        if figure is not None:
+            write_whole(study.folder / "figures" / f"{stem}.png", partial(figure.savefig, format="png", dpi=110))

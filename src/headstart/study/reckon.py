@@ -1,0 +1,69 @@
+"""What a plan would take, reckoned from a short measurement on this machine."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from headstart.practical.data import split_classes
+from headstart.practical.network import build_network, colour_statistics
+from headstart.practical.recipe import RECIPE_B, Recipe
+from headstart.practical.training import train
+from headstart.study.plan import Network, Plan, count_images
+
+if TYPE_CHECKING:
+    from headstart.practical.data import Dataset
+
+IMAGES = 640  # of the measurement
+
+
+def reckon(plan: Plan, missing: list[Network], dataset: Dataset) -> str:
+    """The plan in words, and how long what is missing would take one worker on this machine."""
+    sources = sum(network.strategy is None for network in plan.networks.values())
+    shared = len(plan.cells) - len(plan.networks)
+    per_image, overhead = measure(dataset)
+    seconds = sum(overhead + per_image * passes(network, dataset) for network in missing)
+    return (
+        f"{len(plan.networks):,} networks for {len(plan.cells):,} rows ({shared:,} rows share a network): {sources:,} "
+        f"sources, each trained once, and {len(plan.networks) - sources:,} that start from them or from scratch. "
+        f"{len(missing):,} are not trained yet: {seconds / 3600:,.1f} hours for one worker of this machine, reckoned "
+        f"from {1000 * per_image:.2f} ms for an image and {overhead:.1f} s for starting a training."
+    )
+
+
+def measure(dataset: Dataset) -> tuple[float, float]:
+    """Seconds to train on an image, and what a training costs besides."""
+    part, _ = split_classes(dataset, (0, 1))
+    few = replace(part, x_train=part.x_train[:IMAGES], y_train=part.y_train[:IMAGES], x_test=part.x_test[:1])
+    few = replace(few, y_test=part.y_test[:1])
+    recipe = replace(RECIPE_B, epochs=3, batch_size=64)
+    start = time.perf_counter()
+    network = build_network(len(few.class_names), recipe, colour_statistics(few.x_train), seed=0)
+    epochs = train(network, few, recipe).history["seconds"]
+    per_image = float(epochs[1:].min()) / len(few.x_train)
+    return per_image, time.perf_counter() - start - per_image * len(epochs) * len(few.x_train)
+
+
+def passes(network: Network, dataset: Dataset) -> float:
+    """A training's work, in images shown to the whole network in training: forward a third, backward two thirds."""
+    train_images = count_images(network.train_size, network.classes, dataset)
+    test = int(np.isin(dataset.y_test, network.classes).sum())
+    if network.part == "a":
+        train_images, test = len(dataset.y_train) - train_images, len(dataset.y_test) - test
+    frozen = network.strategy.frozen if network.strategy else 0
+    work = layer_work(network.recipe)
+    trained = float(work[frozen:].sum() / work.sum())
+    measured = test + min(test, train_images)
+    features = 2 * train_images + test if frozen else 0
+    return network.recipe.epochs * trained * (train_images + measured / 3) + (features + train_images) / 3
+
+
+def layer_work(recipe: Recipe) -> np.ndarray:
+    """Multiplications for an image in each of the six weight layers, (6,); fc2's are next to none."""
+    areas = [(32 >> sum(pool < number for pool in recipe.pools)) ** 2 for number in (1, 2, 3, 4)]
+    convolutions = [9 * a * b * area for (a, b), area in zip(pairwise((3, *recipe.widths)), areas, strict=True)]
+    return np.array([*convolutions, 8 * 8 * recipe.widths[-1] * recipe.units, recipe.units], dtype=float)

@@ -1,0 +1,185 @@
+"""What a study's rows say, and how sure that is.
+
+Everything is paired: a strategy's test accuracy minus that from scratch, of the same classes, seed and training images.
+Intervals are Student's t over the pairs of classes (each pair's mean over its seeds), or over the seeds where there is
+one pair. Whether transfer helped for one pair is a t-test over its seeds, corrected for the number of pairs (Holm).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from headstart.practical.data import CIFAR10_CLASSES
+from headstart.practical.evaluation import holm
+
+ANIMALS = frozenset({"bird", "cat", "deer", "dog", "frog", "horse"})
+KEYS = ["classes_b", "seed", "train_size"]
+DEPTH = re.compile(r"(?P<part>[AB])(?P<n>\d)B(?P<plus>\+?)")
+
+
+def differences(results: pd.DataFrame) -> pd.DataFrame:
+    """A row a strategy's network that has a partner from scratch: `difference` and `scratch_accuracy` beside it."""
+    trained = results[results["test_accuracy"].notna()]
+    scratch = trained.loc[trained["strategy"] == "scratch", [*KEYS, "test_accuracy"]]
+    others = trained[~trained["strategy"].isin(["scratch", "a", "b"])]
+    paired = others.merge(scratch.rename(columns={"test_accuracy": "scratch_accuracy"}), on=KEYS)
+    return paired.assign(difference=paired["test_accuracy"] - paired["scratch_accuracy"])
+
+
+def mean_interval(values: np.ndarray) -> tuple[float, float, float]:
+    """Mean and its 95% interval (Student's t); no interval from fewer than two values."""
+    mean = float(np.mean(values))
+    if len(values) < 2:
+        return mean, float("nan"), float("nan")
+    reach = float(stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values)))
+    return mean, mean - reach, mean + reach
+
+
+def verdicts(paired: pd.DataFrame) -> pd.DataFrame:
+    """A row a pair of classes, strategy and size: mean difference, its interval, corrected p-value, and the verdict."""
+    rows = []
+    for (strategy, size), group in paired.groupby(["strategy", "train_size"], sort=False):
+        found: list[dict[str, Any]] = []
+        for classes, of_pair in group.groupby("classes_b", sort=False):
+            values = of_pair["difference"].to_numpy()
+            mean, low, high = mean_interval(values)
+            names = {"strategy": strategy, "train_size": size, "classes_b": classes, "seeds": len(values)}
+            scratch = float(of_pair["scratch_accuracy"].mean())
+            found.append({**names, "scratch": scratch, "mean": mean, "low": low, "high": high, "p": t_test(values)})
+        for row, p_value in zip(found, holm([row["p"] for row in found]), strict=True):
+            effect = "helped" if row["mean"] > 0 else "hurt"
+            rows.append({**row, "p": p_value, "verdict": effect if p_value < 0.05 else "cannot be told"})
+    columns = ["strategy", "train_size", "classes_b", "seeds", "scratch", "mean", "low", "high", "p", "verdict"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def t_test(differences: np.ndarray) -> float:
+    """The p-value of Student's test that the mean is 0; 1 where there is too little to tell."""
+    if len(differences) < 2 or np.ptp(differences) == 0:
+        return 1.0
+    return float(stats.ttest_1samp(differences, 0.0).pvalue)
+
+
+def summarise(results: pd.DataFrame) -> pd.DataFrame:
+    """`summary.csv`: a row a strategy and size; differences to scratch are shares (0.01 is one point)."""
+    paired = differences(results)
+    judged = verdicts(paired)
+    rows: list[dict[str, Any]] = []
+    for (strategy, size), pairs in judged.groupby(["strategy", "train_size"], sort=False):
+        group = paired[(paired["strategy"] == strategy) & (paired["train_size"] == size)]
+        units = pairs["mean"] if len(pairs) > 1 else group["difference"]
+        mean, low, high = mean_interval(units.to_numpy())
+        counts = pairs["verdict"].value_counts()
+        rows.append(
+            {
+                "strategy": strategy,
+                "train_size": size,
+                "train_images": group["train_images"].mean(),
+                "pairs": len(pairs),
+                "networks": len(group),
+                "test_accuracy": group["test_accuracy"].mean(),
+                "scratch_accuracy": group["scratch_accuracy"].mean(),
+                "difference": mean,
+                "low": low,
+                "high": high,
+                **{key: int(counts.get(verdict, 0)) for key, verdict in VERDICTS.items()},
+            }
+        )
+    return pd.DataFrame(rows, columns=SUMMARY)
+
+
+VERDICTS = {"helped": "helped", "hurt": "hurt", "cannot_be_told": "cannot be told"}
+SUMMARY = [
+    *("strategy", "train_size", "train_images", "pairs", "networks", "test_accuracy", "scratch_accuracy"),
+    *("difference", "low", "high", *VERDICTS),
+]
+
+
+@dataclass(frozen=True)
+class Predictors:
+    """What goes with transfer's gain over the pairs of classes."""
+
+    difficulty: float  # Spearman's rank correlation of gain and error from scratch
+    difficulty_p: float
+    kinds: dict[str, tuple[float, float, float, int]]  # mean gain, its interval and the number of pairs of each kind
+
+
+def predict_gain(judged: pd.DataFrame) -> Predictors | None:
+    """For one strategy's and size's verdicts; None from fewer than five pairs."""
+    if len(judged) < 5 or judged["mean"].nunique() < 2 or judged["scratch"].nunique() < 2:
+        return None
+    correlation = stats.spearmanr(judged["mean"], 1 - judged["scratch"])
+    kinds = {}
+    if {name for classes in judged["classes_b"] for name in classes.split(",")} <= set(CIFAR10_CLASSES):
+        for kind, group in judged.groupby(judged["classes_b"].map(kind_of)):
+            kinds[str(kind)] = (*mean_interval(group["mean"].to_numpy()), len(group))
+    return Predictors(float(correlation.statistic), float(correlation.pvalue), kinds)
+
+
+def kind_of(classes: str) -> str:
+    """Two animals, two vehicles, or one of each: what is held out is closest to those of its kind left in A."""
+    animals = sum(name in ANIMALS for name in classes.split(","))
+    return {2: "two animals", 1: "an animal and a vehicle", 0: "two vehicles"}[animals]
+
+
+def conclude(results: pd.DataFrame) -> list[str]:
+    """The study in words, a paragraph each."""
+    summary, paired = summarise(results), differences(results)
+    if summary.empty:
+        return ["Nothing can be concluded: no strategy has a partner from scratch."]
+    judged = verdicts(paired)
+    paragraphs = [describe(row) for _, row in summary.iterrows()]
+    for (strategy, size), group in judged.groupby(["strategy", "train_size"], sort=False):
+        if found := predict_gain(group):
+            paragraphs.append(describe_predictors(f"“{strategy}” at size {size}", found))
+    seeds = int(judged["seeds"].min())
+    if seeds < 2:
+        paragraphs.append("With one seed, nothing can be told of a single pair of classes: chance has no measure.")
+    pairs = int(summary["pairs"].min())
+    paragraphs.append(
+        "Limits: pairs of classes share classes, so that they are not as independent as the interval over them takes "
+        f"them to be; one network and one recipe were studied, over {pairs} pair(s) and {seeds} seed(s) or more."
+    )
+    return paragraphs
+
+
+def describe(row: pd.Series) -> str:
+    """One strategy at one size."""
+    name = f"“{row['strategy']}” at size {row['train_size']} ({row['train_images']:,.0f} training images)"
+    points = f"{100 * row['difference']:+.1f} points of test accuracy against scratch ({row['scratch_accuracy']:.1%})"
+    if np.isnan(row["low"]):
+        return f"{name}: {points}, from one network only: how sure that is cannot be said."
+    over = f"{row['pairs']} pairs of classes" if row["pairs"] > 1 else f"{row['networks']} seeds"
+    sure = (
+        "helps"
+        if row["low"] > 0
+        else "hurts"
+        if row["high"] < 0
+        else "makes no difference that can be told from chance"
+    )
+    judged = (
+        f"It helped for {row['helped']}, hurt for {row['hurt']}, and for {row['cannot_be_told']} it cannot be told."
+    )
+    interval = f"95% interval over {over} {100 * row['low']:+.1f} to {100 * row['high']:+.1f}"
+    return f"{name}: {points} ({interval}); on average it {sure}. {judged}"
+
+
+def describe_predictors(name: str, found: Predictors) -> str:
+    """What goes with the gain."""
+    direction = "more" if found.difficulty > 0 else "less"
+    told = (
+        f"the harder a pair is from scratch, the {direction} transfer gains"
+        if found.difficulty_p < 0.05
+        else "that harder pairs gain more or less is not shown"
+    )
+    kinds = "; ".join(
+        f"{kind}: {100 * mean:+.1f} points over {pairs} pairs" for kind, (mean, _, _, pairs) in found.kinds.items()
+    )
+    rank = f"rank correlation {found.difficulty:+.2f}, p = {found.difficulty_p:.2g}"
+    return f"{name}: {told} ({rank}).{f' By kind: {kinds}.' if kinds else ''}"

@@ -1,0 +1,86 @@
+"""What a worker does: train one network, and hand back its row and, of a source, what others copy from it."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
+from typing import Any
+
+import keras
+import numpy as np
+
+from headstart.artefacts import finite
+from headstart.practical.data import Dataset, split_classes
+from headstart.practical.network import Statistics, build_network, colour_statistics, input_statistics
+from headstart.practical.recipe import Recipe
+from headstart.practical.training import Trained, train
+from headstart.practical.transfer import transfer
+from headstart.study.plan import Network, images_per_class
+
+
+@dataclass(frozen=True)
+class Source:
+    """A trained network as it travels: what is needed to build it again."""
+
+    classes: int
+    recipe: Recipe
+    statistics: Statistics
+    weights: Sequence[np.ndarray]
+
+    def build(self) -> keras.Sequential:
+        """The network."""
+        network = build_network(self.classes, self.recipe, self.statistics, seed=0)
+        network.set_weights(self.weights)
+        return network
+
+
+def train_network(planned: Network, dataset: Dataset, source: Source | None) -> tuple[dict[str, Any], Source | None]:
+    """The trained network's row, and the network itself if others start from it."""
+    part_a, part_b = split_classes(dataset, planned.classes)
+    part = part_a if planned.part == "a" else few_images(part_b, planned.train_size, planned.seed)
+    if planned.strategy is None:
+        statistics = colour_statistics(part.x_train)
+        network = build_network(len(part.class_names), planned.recipe, statistics, planned.recipe.seed)
+        trained = train(network, part, planned.recipe, name=planned.part)
+    else:
+        from_where: Any = SimpleNamespace(network=source.build() if source else None)  # all that transfer looks at
+        trained = transfer(from_where, planned.strategy, part, planned.recipe)
+    row = describe(trained, len(part.x_train))
+    result = None
+    if planned.strategy is None:
+        weights = trained.network.get_weights()
+        result = Source(len(part.class_names), planned.recipe, input_statistics(trained.network), weights)
+    del trained
+    keras.backend.clear_session()  # or networks would pile up in a worker that trains hundreds
+    gc.collect()
+    return row, result
+
+
+def few_images(part: Dataset, train_size: str, seed: int) -> Dataset:
+    """The part with so many training images of each class; those of a smaller size are among those of a larger."""
+    rng = np.random.default_rng([seed, 1])
+    kept = []
+    for label in range(len(part.class_names)):
+        images = rng.permutation(np.flatnonzero(part.y_train == label))
+        kept.append(images[: images_per_class(train_size, len(images))])
+    chosen = np.sort(np.concatenate(kept))
+    return replace(part, x_train=part.x_train[chosen], y_train=part.y_train[chosen])
+
+
+def describe(trained: Trained, images: int) -> dict[str, Any]:
+    """What `results.csv` says of a trained network, and its curves."""
+    last = trained.history.iloc[-1]
+    return {
+        "copied": trained.copied,
+        "frozen": trained.frozen,
+        "train_images": images,
+        "test_images": len(trained.labels),
+        "test_accuracy": trained.test_accuracy,
+        "test_loss": finite(trained.test_loss),
+        "train_accuracy": float(last["train_accuracy"]),
+        "train_loss": finite(last["train_loss"]),
+        "seconds": round(trained.seconds, 3),
+        "curve": [float(accuracy) for accuracy in trained.history["test_accuracy"]],
+    }

@@ -1,0 +1,323 @@
+"""Studies on real worker processes, on a few digits and with a tiny network."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from distributed import Client
+
+from fixtures_runs import command
+from headstart.errors import BadRequest, Failed
+from headstart.study import Study, run_study
+from headstart.study.cluster import ANY_PORT, connect, execute
+from headstart.study.plan import Network, Plan, make_plan
+from headstart.study.rows import Rows, table
+from headstart.study.work import few_images
+
+if TYPE_CHECKING:
+    from headstart.practical.data import Dataset
+
+MEASURED = ["test_accuracy", "test_loss", "train_accuracy", "train_loss"]
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Client]:
+    with connect(workers=2, scheduler=None) as client:
+        yield client
+
+
+def tiny_plans(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Plan]:
+    """Makes plans for a network that trains in a second."""
+    from headstart.practical.recipe import Recipe
+
+    recipe = Recipe(widths=(4, 4, 8, 8), units=16, batch_size=16, learning_rate=1e-2, shift=0)
+    for name in ("RECIPE_A", "RECIPE_B"):
+        monkeypatch.setattr(f"headstart.study.plan.{name}", recipe)
+
+    def plan(**asked: Any) -> Plan:
+        return make_plan(digits, "digits", **{"pairs": "4,9", "seeds": 1, "epochs": 2, **asked})
+
+    return plan
+
+
+tiny = pytest.fixture(tiny_plans, name="tiny")
+
+
+def results_of(plan: Plan, rows: Rows, dataset: Dataset) -> pd.DataFrame:
+    return table(plan, rows, {}, dataset.class_names)
+
+
+def heard(into: list[str]) -> Callable[[Network, str], None]:
+    return lambda network, error: into.append(network.key)
+
+
+@pytest.fixture(scope="module")
+def finished(client: Client, digits: Dataset, tmp_path_factory) -> tuple[Plan, Rows]:
+    """A study of both kinds of sources, done by two workers."""
+    with pytest.MonkeyPatch.context() as patch:
+        plan = tiny_plans(digits, patch)(strategies="practical,A5B,B2B+", train_sizes="1.0,8")
+    rows = Rows(tmp_path_factory.mktemp("study"))
+    done: list[str] = []
+    assert execute(plan, rows, digits, client, heard(done)) == {}
+    assert sorted(done) == sorted(plan.networks)
+    return plan, rows
+
+
+def test_every_cell_has_its_row(finished: tuple[Plan, Rows], digits: Dataset) -> None:
+    plan, rows = finished
+    results = results_of(plan, rows, digits)
+    assert len(results) == len(plan.cells) == 1 + 2 * (5 + 1)
+    assert results["error"].eq("").all()
+    assert results["classes_b"].eq("four,nine").all()
+    by_name = results.set_index(["strategy", "train_size", "seed"]).sort_index()
+    assert by_name.loc[("last_layer", "1.0", 0), "key"] == by_name.loc[("A5B", "1.0", 0), "key"]
+    assert by_name.loc[("a", "1.0", 0), "train_images"] == (digits.y_train != 4).sum() - (digits.y_train == 9).sum()
+    assert (results[results["train_size"] == "8"]["train_images"] == 16).all()
+    assert results["test_accuracy"].between(0, 1).all()
+
+
+def test_a_row_is_what_the_same_functions_give_without_a_cluster(finished: tuple[Plan, Rows], digits: Dataset) -> None:
+    """Here TensorFlow may use more threads and add up in another order: equal but for rounding."""
+    from headstart.practical.data import split_classes
+    from headstart.practical.network import build_network, colour_statistics
+    from headstart.practical.training import train
+    from headstart.practical.transfer import TWO_LAYERS, transfer
+
+    plan, rows = finished
+    [network] = [
+        cell.network
+        for cell in plan.cells
+        if (cell.strategy, cell.network.seed, cell.network.train_size) == ("two_layers", 0, "8")
+    ]
+    part_a, part_b = split_classes(digits, (4, 9))
+    recipe_a = network.source.recipe
+    source = train(build_network(8, recipe_a, colour_statistics(part_a.x_train), recipe_a.seed), part_a, recipe_a)
+    expected = transfer(source, TWO_LAYERS, few_images(part_b, "8", 0), network.recipe)
+    row = rows.read(network.key)
+    assert row["test_loss"] == pytest.approx(expected.test_loss, abs=1e-2)
+    assert row["train_loss"] == pytest.approx(expected.history["train_loss"].iloc[-1], abs=1e-2)
+    assert len(row["curve"]) == len(expected.history)
+
+
+def test_one_worker_gives_the_same_numbers_as_two(finished: tuple[Plan, Rows], digits: Dataset, tmp_path: Path) -> None:
+    plan, rows = finished
+    alone = Rows(tmp_path)
+    with connect(workers=1, scheduler=None) as client:
+        assert execute(plan, alone, digits, client, lambda network, error: None) == {}
+    ours, theirs = results_of(plan, alone, digits), results_of(plan, rows, digits)
+    pd.testing.assert_frame_equal(ours.drop(columns="seconds"), theirs.drop(columns="seconds"))
+
+
+def test_smaller_sets_are_parts_of_larger_ones_and_every_class_has_its_share(digits: Dataset) -> None:
+    from headstart.practical.data import split_classes
+
+    _, part = split_classes(digits, (4, 9))
+    small, large = few_images(part, "5", 3), few_images(part, "0.5", 3)
+    assert np.bincount(small.y_train).tolist() == [5, 5]
+    images = {image.tobytes() for image in large.x_train}
+    assert {image.tobytes() for image in small.x_train} < images
+    assert {image.tobytes() for image in few_images(part, "5", 4).x_train} != {i.tobytes() for i in small.x_train}
+    assert np.array_equal(small.x_test, part.x_test)
+    whole = few_images(part, "1.0", 0)
+    assert np.array_equal(whole.x_train, part.x_train)
+
+
+# Never lose, never repeat
+
+
+def test_what_is_there_is_not_trained_again_and_a_larger_plan_adds_to_it(
+    client: Client, tiny, digits: Dataset, tmp_path: Path
+) -> None:
+    rows, done = Rows(tmp_path), []
+    small, larger = tiny(strategies="last_layer"), tiny(strategies="last_layer,two_layers", seeds=2)
+    execute(small, rows, digits, client, heard(done))
+    assert len(done) == 3
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "rows").iterdir()}
+
+    done.clear()
+    execute(larger, rows, digits, client, heard(done))
+    assert set(done) == larger.networks.keys() - small.networks.keys()
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_a_source_from_an_earlier_sitting_is_not_trained_again(
+    client: Client, tiny, digits: Dataset, tmp_path: Path
+) -> None:
+    plan, rows, done = tiny(), Rows(tmp_path), []
+    execute(plan, rows, digits, client, heard(done))
+    undisturbed = results_of(plan, rows, digits)
+    [source] = [network for network in plan.networks.values() if network.strategy is None]
+    [last] = [cell.network for cell in plan.cells if cell.strategy == "last_layer"]
+
+    class StoppedError(Exception):
+        pass
+
+    def stop(network: Network, error: str) -> None:
+        if network.strategy is None:
+            raise StoppedError
+
+    stopped = Rows(tmp_path / "stopped")
+    with pytest.raises(StoppedError):
+        execute(plan, stopped, digits, client, stop)
+    assert stopped.source_path(source.key).exists()
+    done.clear()
+    execute(plan, stopped, digits, client, heard(done))
+    assert source.key not in done
+    assert last.key in done
+    resumed = results_of(plan, stopped, digits)
+    pd.testing.assert_frame_equal(resumed.drop(columns="seconds"), undisturbed.drop(columns="seconds"))
+
+
+def test_a_killed_worker_loses_nothing(tiny, digits: Dataset, tmp_path: Path) -> None:
+    plan, done = tiny(seeds=3), []
+    with connect(workers=2, scheduler=None) as client:
+
+        def kill(network: Network, error: str) -> None:
+            done.append(network.key)
+            if len(done) == 2:
+                os.kill(next(iter(client.run(os.getpid).values())), signal.SIGKILL)
+
+        assert execute(plan, Rows(tmp_path), digits, client, kill) == {}
+    assert sorted(done) == sorted(plan.networks)
+
+
+def test_a_lost_scheduler_is_told_and_the_rows_stay(tiny, digits: Dataset, tmp_path: Path) -> None:
+    from distributed import LocalCluster
+
+    plan, done = tiny(seeds=4), []
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=ANY_PORT, silence_logs=50) as cluster,
+        Client(cluster) as client,
+    ):
+
+        def close(network: Network, error: str) -> None:
+            done.append(network.key)
+            if len(done) == 2:
+                threading.Thread(target=cluster.close).start()
+
+        with pytest.raises(Failed, match="goes on from the rows"):
+            execute(plan, Rows(tmp_path), digits, client, close)
+    assert sum(Rows(tmp_path).read(key) is not None for key in plan.networks) >= 2
+
+
+def test_one_that_fails_is_tried_again_then_set_aside_and_the_rest_finish(
+    client: Client, tiny, digits: Dataset, tmp_path: Path
+) -> None:
+    good, bad = tiny(seeds=1), tiny(seeds=1, pairs="3,5")
+    broken = [replace(cell, network=spoil(cell.network)) for cell in bad.cells]
+    study = Study(Plan((*good.cells, *broken)), digits, "a test", ASKED, tmp_path / "study")
+    with pytest.raises(Failed, match="3 of 8 networks failed"):
+        run_study(study, workers=1)
+    results = pd.read_csv(tmp_path / "study" / "results.csv", keep_default_na=False)
+    failed = results[results["error"] != ""]
+    assert failed["strategy"].tolist() == ["a", "last_layer", "two_layers"]
+    assert failed["error"].str.contains("Traceback").all()
+    assert failed["error"].str.contains("learning_rate").all()
+    assert (results[results["classes_b"] == "four,nine"]["test_accuracy"] != "").all()
+    assert (results[results["strategy"] == "scratch"]["test_accuracy"] != "").all()
+
+
+ASKED = {"pairs": "4,9+3,5", "precision": "float32", "precision_reason": "a test"}
+
+
+def spoil(network: Network) -> Network:
+    """Makes network A, and with it what starts from it, fail in the worker."""
+    if network.part == "a":
+        return replace(network, recipe=replace(network.recipe, learning_rate="learning_rate that is none"))
+    return replace(network, source=spoil(network.source)) if network.source else network
+
+
+# The rows
+
+
+def test_a_torn_or_foreign_row_is_refused_by_name(tmp_path: Path) -> None:
+    rows = Rows(tmp_path)
+    assert rows.read("x") is None
+    for text in ("", "{", "[]", "{}", "null", '{"key": "y"}', "\x00"):
+        rows.path("x").parent.mkdir(exist_ok=True)
+        rows.path("x").write_text(text)
+        with pytest.raises(BadRequest, match=r"x\.json"):
+            rows.read("x")
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"\x93NUMPY", b"no archive at all"])
+def test_a_torn_source_counts_as_none(content: bytes, tmp_path: Path) -> None:
+    rows = Rows(tmp_path)
+    rows.source_path("x").parent.mkdir()
+    rows.source_path("x").write_bytes(content)
+    assert rows.read_source("x", 8, None) is None
+
+
+# The command
+
+SMALL = ("--data", "digits", "--pairs", "4,9", "--seeds", "1", "--epochs", "1", "--precision", "float32")
+
+
+def test_the_command_leaves_its_files_and_does_nothing_the_second_time(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    first = command("study", *SMALL, "--strategies", "last_layer", "--train-sizes", "20,10")
+    assert (first.status, first.errors) == (0, "")
+    assert "5 of 5 networks" in first.output
+    names = {path.name for path in Path("study").iterdir() if path.name[0] != "."}
+    assert names == {
+        "results.csv",
+        "summary.csv",
+        "conclusions.md",
+        "report.html",
+        "study.json",
+        "rows",
+        "sources",
+        "figures",
+    }
+    results = pd.read_csv("study/results.csv")
+    assert list(results)[:6] == ["classes_b", "seed", "strategy", "copied", "frozen", "train_size"]
+    assert len(results) == 5
+    assert json.loads(Path("study/study.json").read_text())["networks"] == 5
+    before = Path("study/results.csv").read_bytes()
+    start = time.monotonic()
+    again = command("study", *SMALL, "--strategies", "last_layer", "--train-sizes", "20,10")
+    assert again.status == 0
+    assert "of 5 networks" not in again.output
+    assert time.monotonic() - start < 15  # no worker is started
+    assert Path("study/results.csv").read_bytes() == before
+
+
+def test_a_dry_run_counts_and_reckons_and_trains_nothing(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    dry = command("study", *SMALL, "--strategies", "practical,A5B", "--dry-run")
+    assert dry.status == 0
+    assert "4 networks for 5 rows (1 rows share a network): 1 sources" in dry.output
+    assert "4 are not trained yet" in dry.output
+    assert "hours for one worker" in dry.output
+    assert not Path("study").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("--workers", "0"), ("--pairs", "4,4"), ("--scheduler", "tcp://127.0.0.1:9"), ("--scheduler", "nonsense")],
+    ids=" ".join,
+)
+def test_a_wrong_request_takes_one_line(arguments: tuple[str, ...], tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    ended = command("study", *SMALL, *arguments)
+    assert ended.status == 2
+    assert ended.errors.count("\n") == 1
+
+
+def test_a_folder_of_something_else_is_not_written_to(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("study").mkdir()
+    Path("study/thesis.txt").write_text("mine")
+    assert command("study", *SMALL).status == 2
+    assert [path.name for path in Path("study").iterdir()] == ["thesis.txt"]

@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import contextlib
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import headstart
+from headstart.errors import BadRequest
+from headstart.study.plan import (
+    Plan,
+    images_per_class,
+    make_plan,
+    named_strategies,
+    parse_pairs,
+    parse_sizes,
+    parse_strategies,
+    recipe_for,
+)
+
+if TYPE_CHECKING:
+    from headstart.practical.data import Dataset
+
+NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+
+def plan_of(dataset: Dataset, data: str = "some data", **asked: object) -> Plan:
+    return make_plan(dataset, data, **{"pairs": "4,9", "seeds": 1, **asked})
+
+
+# What is asked for
+
+
+def test_pairs_are_all_some_or_named() -> None:
+    assert len(parse_pairs("all", NAMES)) == 45
+    assert parse_pairs("4,9+cat,dog+9,4+5,cat", NAMES) == [(4, 9), (3, 5)]
+    few, more = parse_pairs("5-random", NAMES), parse_pairs("20-random", NAMES)
+    assert len(set(few)) == 5
+    assert more[:5] == few
+    assert all(first < second for first, second in more)
+
+
+def test_strategies_are_groups_or_names_and_scratch_always_comes() -> None:
+    assert parse_strategies("practical") == ["scratch", "last_layer", "two_layers"]
+    assert parse_strategies("A3B, B3B+") == ["scratch", "A3B", "B3B+"]
+    depth = parse_strategies("depth")
+    assert len(depth) == 21
+    assert {f"{part}{n}B{plus}" for part in "AB" for n in range(1, 6) for plus in ("", "+")} < set(depth)
+    assert parse_strategies("depth,practical,scratch") == [*depth, "last_layer", "two_layers"]
+
+
+def test_the_literatures_names_mean_what_they_mean_there() -> None:
+    named = named_strategies()
+    assert {name: (s.copied, s.frozen, part) for name, (s, part) in named.items() if "3" in name} == {
+        "A3B": (3, 3, "a"),
+        "A3B+": (3, 0, "a"),
+        "B3B": (3, 3, "b"),
+        "B3B+": (3, 0, "b"),
+    }
+    assert [named[name][1] for name in ("scratch", "last_layer", "two_layers")] == ["", "a", "a"]
+
+
+def test_sizes_are_fractions_or_images_per_class(digits: Dataset) -> None:
+    assert parse_sizes("1.0,.5, 0.25,10,10", digits) == ["1.0", "0.5", "0.25", "10"]
+    assert [images_per_class(size, 33) for size in ("1.0", "0.5", "0.001", "10")] == [33, 16, 1, 10]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        *({"pairs": pairs} for pairs in ("", "4", "4,4", "4,10", "4,9,3", "cat;dog", "0-random", "46-random", "4,9+")),
+        *({"strategies": names} for names in ("", "A6B", "A0B", "a", "b", "Practical", "scratch,,A1B")),
+        *({"train_sizes": sizes} for sizes in ("", "0", "-1", "0.0", "1.5", "1e2", "100000", "half", "1.0;10", "١٠")),
+        *({"seeds": seeds} for seeds in (0, -1)),
+        {"epochs": 0},
+    ],
+    ids=str,
+)
+def test_a_wrong_request_is_refused_in_one_line(asked: dict[str, object], digits: Dataset) -> None:
+    with pytest.raises(BadRequest) as refused:
+        plan_of(digits, **asked)
+    [(name, value)] = asked.items()
+    assert f"--{name.replace('_', '-')} {value}" in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@given(st.text(max_size=12))
+def test_no_text_breaks_the_parsers(text: str) -> None:
+    for parse in (parse_strategies, lambda text: parse_pairs(text, NAMES)):
+        with contextlib.suppress(BadRequest):
+            assert parse(text)
+
+
+# What is planned
+
+
+def test_shared_work_is_planned_once(digits: Dataset) -> None:
+    plan = plan_of(digits, pairs="all", seeds=5)
+    assert len(plan.cells) == len(plan.networks) == 45 * 5 * (3 + 1)  # three strategies and one source
+    named_twice = plan_of(digits, strategies="last_layer,A5B")
+    assert [cell.strategy for cell in named_twice.cells] == ["scratch", "a", "last_layer", "A5B"]
+    assert len(named_twice.networks) == 3
+    sizes = plan_of(digits, train_sizes="1.0,10,5")
+    assert sum(network.part == "a" for network in sizes.networks.values()) == 1
+
+
+def test_all_strategies_of_a_pair_and_seed_start_from_one_source_and_share_recipe_and_images(digits: Dataset) -> None:
+    plan = plan_of(digits, strategies="depth", seeds=2, pairs="4,9+3,5")
+    for classes in ((4, 9), (3, 5)):
+        for seed in (0, 1):
+            here = [n for n in plan.networks.values() if n.classes == classes and n.seed == seed and n.strategy]
+            assert len(here) == 21
+            assert {network.source.part for network in here if network.source} == {"a", "b"}
+            assert len({network.source.key for network in here if network.source}) == 2
+            assert {(network.recipe, network.train_size) for network in here} == {(here[0].recipe, "1.0")}
+
+
+def test_a_controls_source_is_trained_on_b_with_other_random_numbers(digits: Dataset) -> None:
+    plan = plan_of(digits, strategies="B2B", train_sizes="10")
+    [control] = [network for network in plan.networks.values() if network.strategy is None]
+    [scratch] = [network for network in plan.networks.values() if network.strategy and network.source is None]
+    assert (control.part, control.train_size, control.seed) == ("b", "10", scratch.seed)
+    assert control.recipe == replace(scratch.recipe, seed=scratch.recipe.seed + 20_000)
+
+
+def test_a_network_comes_behind_its_source(digits: Dataset) -> None:
+    keys = list(plan_of(digits, strategies="depth").networks)
+    for network in plan_of(digits, strategies="depth").networks.values():
+        if network.source:
+            assert keys.index(network.source.key) < keys.index(network.key)
+
+
+def test_a_larger_plan_keeps_the_keys_of_a_smaller_one(digits: Dataset) -> None:
+    small = plan_of(digits)
+    for larger in ({"seeds": 3}, {"pairs": "all"}, {"strategies": "depth,practical"}, {"train_sizes": "10,1.0"}):
+        assert small.networks.keys() < plan_of(digits, **larger).networks.keys(), larger
+
+
+def test_a_key_holds_all_that_decides_the_numbers(digits: Dataset, monkeypatch) -> None:
+    plans = [plan_of(digits), plan_of(digits, data="other data"), plan_of(digits, epochs=3)]
+    plans += [plan_of(digits, precision="bfloat16"), plan_of(digits, pairs="3,5"), plan_of(digits, train_sizes="10")]
+    monkeypatch.setattr("headstart.study.plan.RECIPE_B", replace(headstart.RECIPE_B, learning_rate=0.5))
+    plans.append(plan_of(digits))
+    monkeypatch.setattr(headstart, "__version__", "another")
+    plans.append(plan_of(digits))
+    strategies = [{key for key, network in plan.networks.items() if network.strategy} for plan in plans]
+    for number, keys in enumerate(strategies):
+        assert not keys & set.union(*strategies[:number], *strategies[number + 1 :]), number
+
+
+@given(st.integers(1, 20_000))
+def test_few_images_still_make_several_steps_an_epoch(images: int) -> None:
+    recipe = recipe_for(headstart.RECIPE_B, images)
+    assert 4 <= recipe.batch_size <= headstart.RECIPE_B.batch_size
+    assert images // recipe.batch_size >= min(8, images // 4)
+    assert replace(recipe, batch_size=headstart.RECIPE_B.batch_size) == headstart.RECIPE_B
+
+
+def test_pairs_of_a_dataset_with_other_classes(digits: Dataset) -> None:
+    few = replace(digits, class_names=("a", "b", "c"))
+    with pytest.raises(BadRequest, match="3 classes"):
+        plan_of(few, pairs="all")
+    assert np.bincount(digits.y_train).min() > 10  # so that the sizes above are to be had

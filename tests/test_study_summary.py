@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from headstart.study.summary import (
+    conclude,
+    differences,
+    kind_of,
+    mean_interval,
+    predict_gain,
+    summarise,
+    t_test,
+    verdicts,
+)
+
+PAIRS = ("cat,dog", "deer,truck", "ship,truck")
+
+
+def make_results(gains: dict[str, list[float]], scratch: float = 0.9, strategy: str = "A3B") -> pd.DataFrame:
+    """Gains of one strategy by pair of classes, one a seed; from scratch every seed differs a little."""
+    rows = []
+    for classes, values in gains.items():
+        for seed, gain in enumerate(values):
+            base = scratch - seed / 100
+            common = {"classes_b": classes, "seed": seed, "train_size": "1.0", "train_images": 10_000}
+            rows.append({**common, "strategy": "scratch", "test_accuracy": base})
+            rows.append({**common, "strategy": strategy, "test_accuracy": base + gain})
+            rows.append({**common, "strategy": "a", "test_accuracy": 0.5})
+    return pd.DataFrame(rows)
+
+
+def test_an_interval_by_hand() -> None:
+    # mean 2, standard deviation 1, n = 3: t(0.975, 2) = 4.3027; 4.3027 / sqrt(3) = 2.4841
+    assert mean_interval(np.array([1.0, 2.0, 3.0])) == pytest.approx((2.0, -0.4841, 4.4841), abs=1e-4)
+    mean, low, high = mean_interval(np.array([5.0]))
+    assert (mean, np.isnan(low), np.isnan(high)) == (5.0, True, True)
+
+
+def test_differences_are_paired_by_classes_seed_and_size() -> None:
+    results = make_results({"cat,dog": [0.01, 0.03]})
+    lonely = results.iloc[[1]].assign(seed=7)  # no partner from scratch
+    other_size = results.iloc[[1]].assign(train_size="0.5")
+    failed = results.iloc[[1]].assign(strategy="A5B", test_accuracy=np.nan)
+    paired = differences(pd.concat([results, lonely, other_size, failed]))
+    assert paired["difference"].tolist() == pytest.approx([0.01, 0.03])
+    assert paired["scratch_accuracy"].tolist() == pytest.approx([0.9, 0.89])
+
+
+def test_over_several_pairs_the_interval_is_over_their_means() -> None:
+    gains = {"cat,dog": [0.01, 0.01], "deer,truck": [0.02, 0.02], "ship,truck": [0.0, 0.06]}
+    [row] = summarise(make_results(gains)).to_dict("records")
+    assert (row["pairs"], row["networks"]) == (3, 6)
+    assert (row["difference"], row["low"], row["high"]) == pytest.approx(mean_interval(np.array([0.01, 0.02, 0.03])))
+
+
+def test_over_one_pair_it_is_over_the_seeds() -> None:
+    [row] = summarise(make_results({"cat,dog": [0.01, 0.02, 0.03]})).to_dict("records")
+    assert (row["difference"], row["low"], row["high"]) == pytest.approx(mean_interval(np.array([0.01, 0.02, 0.03])))
+
+
+def test_a_pairs_verdict_is_corrected_for_the_number_of_pairs() -> None:
+    """p = 0.0202 for gains of 1, 2 and 3 times x minus something: alone it counts, of three pairs it does not."""
+    clear, doubtful, none = [0.030, 0.031, 0.032], [0.010, 0.012, 0.015], [0.01, -0.01, 0.0]
+    alone = verdicts(make_results({"cat,dog": doubtful}).pipe(differences))
+    assert alone["verdict"].tolist() == ["helped"]
+    p_alone = alone["p"].item()
+    assert 0.05 / 3 > p_alone > 0.05 / 10
+    three = verdicts(differences(make_results(dict(zip(PAIRS, (clear, doubtful, none), strict=True)))))
+    assert three["p"].tolist() == pytest.approx([3 * t_test(np.array(clear)), 2 * p_alone, 1.0], abs=1e-6)
+    assert three["verdict"].tolist() == ["helped", "helped", "cannot be told"]
+    hurt = verdicts(differences(make_results({"cat,dog": [-gain for gain in clear]})))
+    assert hurt["verdict"].tolist() == ["hurt"]
+
+
+def test_one_seed_or_no_spread_tells_nothing_of_a_pair() -> None:
+    assert t_test(np.array([0.5])) == t_test(np.array([0.1, 0.1, 0.1])) == 1.0
+    judged = verdicts(differences(make_results({"cat,dog": [0.3]})))
+    assert judged["verdict"].tolist() == ["cannot be told"]
+    assert "With one seed" in " ".join(conclude(make_results({"cat,dog": [0.3]})))
+
+
+def test_harder_pairs_that_gain_more_are_noticed() -> None:
+    judged = pd.DataFrame(
+        {
+            "classes_b": ["cat,dog", "bird,cat", "deer,truck", "cat,ship", "ship,truck", "airplane,ship", "frog,ship"],
+            "scratch": [0.80, 0.85, 0.90, 0.92, 0.94, 0.96, 0.98],
+            "mean": [0.07, 0.06, 0.05, 0.04, 0.03, 0.02, 0.01],
+        }
+    )
+    found = predict_gain(judged)
+    assert found is not None
+    assert found.difficulty == pytest.approx(1.0)
+    assert found.kinds["two animals"][0] == pytest.approx(0.065)
+    assert found.kinds["two vehicles"][0] == pytest.approx(0.025)
+    assert found.kinds["an animal and a vehicle"][3] == 3
+    assert predict_gain(judged[:4]) is None
+    foreign = predict_gain(judged.assign(classes_b="x,y"))
+    assert foreign is not None
+    assert foreign.kinds == {}
+
+
+@pytest.mark.parametrize(
+    ("classes", "kind"),
+    [("cat,dog", "two animals"), ("ship,truck", "two vehicles"), ("deer,truck", "an animal and a vehicle")],
+)
+def test_kinds(classes: str, kind: str) -> None:
+    assert kind_of(classes) == kind
+
+
+@pytest.mark.parametrize(
+    ("gains", "words"),
+    [([0.03, 0.031, 0.032], "helps"), ([-0.03, -0.031, -0.032], "hurts"), ([-0.01, 0.01, 0.0], "told from chance")],
+)
+def test_the_words_follow_the_interval(gains: list[float], words: str) -> None:
+    first, *_, limits = conclude(make_results({"cat,dog": gains}))
+    assert f"on average it {words}" in first or f"makes no difference that can be {words}" in first
+    assert f"{100 * np.mean(gains):+.1f} points" in first
+    assert limits.startswith("Limits")
+
+
+def test_nothing_to_compare_is_said() -> None:
+    results = make_results({"cat,dog": [0.1]})
+    only_scratch = results[results["strategy"] == "scratch"]
+    assert summarise(only_scratch).empty
+    assert conclude(only_scratch) == ["Nothing can be concluded: no strategy has a partner from scratch."]
