@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import optuna
+import pandas as pd
+import pytest
+
+from fixtures_runs import command
+from headstart.practical.recipe import RECIPE_A, RECIPE_B, Recipe
+from headstart.tuning import (
+    MOST_WORK,
+    Search,
+    first_guess,
+    hide_test_images,
+    read_best,
+    relative_work,
+    suggest,
+    take_up,
+    tune,
+)
+
+if TYPE_CHECKING:
+    from headstart.practical.data import Dataset
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks that train in a second."""
+    tiny = dict.fromkeys(("32-32-64-64", "64-64-128-128"), (4, 4, 8, 8))
+    monkeypatch.setattr("headstart.tuning.WIDTHS", tiny)
+    recipe = replace(RECIPE_A, widths=(4, 4, 8, 8), shift=0)
+    monkeypatch.setattr("headstart.tuning.RECIPE_A", recipe)
+    monkeypatch.setattr("headstart.tuning.RECIPE_B", recipe)
+
+
+def quiet(line: str) -> None:
+    """Says nothing."""
+
+
+# No test image is read
+
+
+def test_validation_images_come_from_the_training_images_of_every_class_alike(digits: Dataset) -> None:
+    hidden = hide_test_images(digits, share=0.25)
+    everything = Counter(image.tobytes() for image in digits.x_train)
+    seen, held_back = (Counter(image.tobytes() for image in images) for images in (hidden.x_train, hidden.x_test))
+    assert seen + held_back == everything
+    assert len(hidden.x_test) == 80
+    expected = np.bincount(digits.y_train) / 4
+    assert np.abs(np.bincount(hidden.y_test) - expected).max() <= 1
+    fewer = hide_test_images(digits, share=0.25, images=0.5)
+    assert np.array_equal(fewer.x_test, hidden.x_test)
+    assert len(fewer.x_train) == 120
+
+
+@pytest.mark.parametrize("part", ["a", "b"])
+def test_a_search_needs_no_test_images_at_all(part: str, digits: Dataset, small: None, tmp_path: Path) -> None:
+    without: Any = replace(digits, x_test=None, y_test=None)  # whatever would read them fails
+    search = Search(part, hide_test_images(without), [(4, 9)], epochs=1)
+    tune(search, tmp_path, trials=2, say=quiet)
+    assert 0 < read_best(tmp_path)["validation_accuracy"] <= 1
+
+
+# The space
+
+
+def test_the_search_begins_with_the_recipe_that_stands() -> None:
+    for part, recipe in (("a", RECIPE_A), ("b", RECIPE_B)):
+        assert suggest(optuna.trial.FixedTrial(first_guess(part)), part) == recipe  # type: ignore[arg-type]
+
+
+def test_work_is_reckoned_from_the_layers() -> None:
+    assert relative_work(Recipe()) == 1.0
+    # conv2's products fall to a quarter where a pooling stands in front of it, conv3's stay
+    earlier = 1 - 0.75 * (9 * 32 * 32 * 1024) / 26_285_568
+    assert relative_work(replace(Recipe(), pools=(1, 4))) < earlier + 0.5
+    assert relative_work(replace(Recipe(), widths=(64, 64, 128, 128))) > 3
+
+
+def test_a_network_that_costs_too_much_is_refused_untrained(digits: Dataset, tmp_path: Path, monkeypatch) -> None:
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("it was trained")
+
+    monkeypatch.setattr("headstart.tuning.train", never)
+    costly = {**first_guess("a"), "widths": "64-64-128-128"}
+    monkeypatch.setattr("headstart.tuning.first_guess", lambda part: costly)
+    lines: list[str] = []
+    tune(Search("a", hide_test_images(digits), [(4, 9)], epochs=1), tmp_path, trials=1, say=lines.append)
+    [row] = pd.read_csv(tmp_path / "trials.csv").to_dict("records")
+    assert row["state"] == "pruned"
+    assert row["work"] > MOST_WORK
+    assert "times the work" in lines[0]
+
+
+# The folder
+
+
+def test_the_best_recipe_gives_its_accuracy_again(digits: Dataset, small: None, tmp_path: Path) -> None:
+    from headstart.practical.data import split_classes
+    from headstart.practical.network import build_network, colour_statistics
+    from headstart.practical.training import train
+
+    hidden = hide_test_images(digits)
+    tune(Search("a", hidden, [(4, 9)], epochs=2), tmp_path, trials=3, say=quiet)
+    best = read_best(tmp_path)
+    values = {key: tuple(value) if isinstance(value, list) else value for key, value in best["recipe"].items()}
+    recipe = Recipe(**values)
+    part_a, _ = split_classes(hidden, (4, 9))
+    network = build_network(8, recipe, colour_statistics(part_a.x_train), recipe.seed)
+    assert train(network, part_a, recipe).test_accuracy == best["validation_accuracy"]
+    trials = pd.read_csv(tmp_path / "trials.csv")
+    assert trials["validation_accuracy"].max() == best["validation_accuracy"]
+    assert trials.loc[0, "widths"] == "32-32-64-64"
+
+
+def test_a_second_sitting_goes_on_and_does_no_more_than_asked(digits: Dataset, small: None, tmp_path: Path) -> None:
+    search = Search("a", hide_test_images(digits), [(4, 9)], epochs=1)
+    tune(search, tmp_path, trials=2, say=quiet)
+    before = (tmp_path / "trials.csv").read_text()
+    tune(search, tmp_path, trials=2, say=quiet)
+    assert (tmp_path / "trials.csv").read_text() == before
+    tune(search, tmp_path, trials=3, say=quiet)
+    assert (tmp_path / "trials.csv").read_text().startswith(before)
+    assert len(pd.read_csv(tmp_path / "trials.csv")) == 3
+
+
+def test_what_a_killed_process_was_trying_is_tried_again(tmp_path: Path) -> None:
+    import socket
+
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    study = optuna.create_study()
+    study.enqueue_trial({"x": 0.25})
+    trial = study.ask()
+    trial.suggest_float("x", 0, 1)
+    trial.set_user_attr("process", f"{socket.gethostname()} {dead.pid}")
+    elsewhere = study.ask()
+    elsewhere.set_user_attr("process", f"another-machine {dead.pid}")
+    take_up(study)
+    assert [trial.state.name for trial in study.trials] == ["FAIL", "RUNNING", "WAITING"]
+    assert study.ask().suggest_float("x", 0, 1) == 0.25
+
+
+def test_two_processes_share_a_search_and_a_kill_costs_one_trial(tmp_path: Path) -> None:
+    tuning = [sys.executable, "-c", "from headstart.cli import main; main()", "tune", "--data", "digits"]
+    tuning += ["--images", "0.1", "--epochs", "1", "--trials", "5", "--out", str(tmp_path)]
+    processes = [subprocess.Popen(tuning, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    for line in processes[0].stdout or ():
+        if line.startswith("trial"):
+            break
+    processes[0].kill()
+    processes[0].communicate()
+    assert "validation_accuracy" in processes[1].communicate()[0]
+    assert processes[1].returncode == 0
+    trials = pd.read_csv(tmp_path / "trials.csv")
+    assert len(trials) == 5
+    assert trials["trial"].is_unique
+
+    after = subprocess.run([*tuning[:-3], "7", *tuning[-2:]], stdout=subprocess.PIPE, text=True, check=True)
+    assert after.stdout.count("\ntrial ") == 2
+    assert pd.read_csv(tmp_path / "trials.csv")["trial"].is_unique
+
+
+# The command
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("--part", "c"), ("--trials", "0"), ("--epochs", "0"), ("--images", "0"), ("--images", "1.5"), ("--pairs", "4")],
+    ids=" ".join,
+)
+def test_a_wrong_request_takes_one_line(arguments: tuple[str, ...], tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    ended = command("tune", "--data", "digits", *arguments)
+    assert (ended.status, ended.errors.count("\n")) == (2, 1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_prints_the_best_recipe(small: None, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    ended = command("tune", "--data", "digits", "--trials", 1, "--epochs", 1, "--images", 0.2)
+    assert (ended.status, ended.errors) == (0, "")
+    assert json.loads(ended.output[ended.output.index("{") :]) == read_best(Path("tuning-a"))
