@@ -4,7 +4,7 @@ REGISTRATION ?= 2020387499
 DATA ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help install run bench test test-colab clean
+.PHONY: help install run bench test test-faults test-colab clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -19,6 +19,9 @@ test: .venv/.dev  ## all checks and tests
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/pytest
+
+test-faults: .venv/.dev  ## a kill and a full disk at every file operation, 100 kills of a study: about an hour
+	.venv/bin/pytest -m slow
 
 bench: .venv/.installed  ## side by side with a plain Keras script; QUICK=1 takes minutes, DATA names the images
 	.venv/bin/python benchmarks/bench.py --data $(DATA) $(if $(QUICK),--quick)
@@ -35,11 +38,11 @@ clean:  ## remove the environment and what the tools left
 	$(PYTHON) -m venv .venv
 
 .venv/.installed: pyproject.toml constraints.txt | .venv/bin/python
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[cpu,notebook]'
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[cpu,notebook,study,tune]'
 	@touch $@
 
 .venv/.dev: .venv/.installed
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[cpu,notebook,dev]'
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[cpu,notebook,study,tune,dev]'
 	@touch $@
 
 .venv-colab/.installed: constraints-colab.txt

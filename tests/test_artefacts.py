@@ -47,6 +47,24 @@ def test_the_predictions_are_probabilities_beside_the_labels(tiny_run: TinyRun, 
         assert np.allclose(arrays[trained.name].sum(axis=1), 1, atol=1e-5)
 
 
+def test_the_disagreements_divide_the_strategies_and_most_first(
+    make_trained, tiny_run: TinyRun, tmp_path: Path
+) -> None:
+    part = tiny_run.part_b
+    right = [list(range(29)), list(range(29)), [n for n in range(29) if n not in (3, 7)]]
+    strategies = []
+    for name, those in zip(NAMES[1:], right, strict=True):
+        trained = make_trained(name, right=[n in those for n in range(29)])
+        own = np.where(np.arange(29) == 7, 0.99, 0.9)  # it is surest of its mistake about image 7
+        told = np.where([n in those for n in range(29)], part.y_test, 1 - part.y_test)
+        trained.probabilities[:] = np.where(np.arange(2) == told[:, None], own[:, None], 1 - own[:, None])
+        strategies.append(trained)
+    artefacts.write_disagreements(tmp_path / "disagreements.npz", part, strategies)
+    with np.load(tmp_path / "disagreements.npz", allow_pickle=False) as read:
+        assert read["indices"].tolist() == [7, 3]
+        assert np.array_equal(read["images"], part.x_test[[7, 3]])
+
+
 def test_a_saved_network_takes_raw_images_and_gives_the_same_answers(tiny_run: TinyRun, tmp_path: Path) -> None:
     import keras
 

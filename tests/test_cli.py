@@ -9,9 +9,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from fixtures_runs import HOSTILE, FinishedRun, command, contents, make_pictures, the_one_line
+from fixtures_studies import make_study
 from headstart import cli
 from headstart.download import CIFAR10
 from headstart.errors import BadRequest, Failed
@@ -170,6 +173,20 @@ def test_a_folder_that_holds_a_run_on_other_data_is_refused_and_left_alone(
     assert contents(picture_run.folder) == before
 
 
+def test_a_run_whose_images_have_changed_or_vanished_is_refused_and_left_alone(
+    picture_run: FinishedRun, here: Path
+) -> None:
+    shutil.copytree(picture_run.place / "pictures", here / "pictures")
+    shutil.copytree(picture_run.folder, here / "run")
+    before = contents(here / "run")
+    arguments = ("--classes", ",".join(HOSTILE[:2]), "--epochs", 3, "--precision", "float32", "--data", "pictures")
+    Image.new("RGB", (32, 32)).save(here / "pictures" / "test" / HOSTILE[0] / "0.png")
+    assert "holds another run (other data" in the_one_line(command("run", *arguments, "--out", "run"))
+    shutil.rmtree(here / "pictures")
+    assert "no such name, file or folder" in the_one_line(command("run", *arguments, "--out", "run"))
+    assert contents(here / "run") == before
+
+
 # What the parser itself refuses
 
 
@@ -185,6 +202,8 @@ def test_a_folder_that_holds_a_run_on_other_data_is_refused_and_left_alone(
         (("run", "49", "50"), "50"),
         (("walk", "49"), "walk"),
         (("report",), "FOLDER"),
+        (("predict",), "RUN"),
+        (("predict", "run"), "IMAGE"),
         (("data", "--data"), "--data"),
         (("--no-such-option",), "--no-such-option"),
     ],
@@ -212,7 +231,7 @@ def test_help_ends_well(arguments: tuple[str, ...]) -> None:
 
 def test_help_names_the_commands_and_the_common_options() -> None:
     commands = command("--help").output
-    assert all(name in commands for name in ("run", "notebook", "report", "data"))
+    assert all(name in commands for name in ("run", "notebook", "study", "report", "predict", "data"))
     for name in ("run", "notebook"):
         options = command(name, "--help").output
         assert all(option in options for option in ("--data", "--seed", "--epochs", "--out", "--classes"))
@@ -260,7 +279,8 @@ def test_ctrl_c_ends_at_once_with_130_and_the_line_that_resumes(here: Path, monk
 
 def test_an_error_of_ours_is_1_and_shows_where(here: Path) -> None:
     code = (
-        "import headstart.cli as c; c.read_run = lambda _: 1 / 0; import sys; sys.argv[1:] = ['report', '.']; c.main()"
+        "import sys, headstart.cli as c, headstart.finished as f; f.read_run = lambda _: 1 / 0; "
+        "sys.argv[1:] = ['report', '.']; c.main()"
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert ended.returncode == 1
@@ -335,6 +355,36 @@ def test_report_on_a_full_disk_takes_one_line_and_keeps_the_page(digits_run: Fin
     monkeypatch.setattr(os, "fsync", full)
     assert "No space left on device" in the_one_line(command("report", digits_run.folder))
     assert contents(digits_run.folder) == before
+
+
+def test_report_makes_the_page_of_a_study_too(here: Path) -> None:
+    make_study(here / "study")
+    ended = command("report", "study")
+    assert (ended.status, ended.errors, ended.output.strip()) == (0, "", str(Path("study", "report.html")))
+
+
+def test_predict_says_what_the_run_has_said_of_the_same_picture(picture_run: FinishedRun, here: Path) -> None:
+    pictures = [picture_run.place / "pictures" / "test" / name / "3.png" for name in HOSTILE[:2]]
+    shutil.copy(pictures[1], here / "my [red]picture.png")
+    ended = command("predict", picture_run.folder, pictures[0], "my [red]picture.png")
+    assert (ended.status, ended.errors) == (0, "")
+    assert "my [red]picture.png" in ended.output
+    with np.load(picture_run.folder / "predictions.npz") as predictions:
+        told = [predictions[name][number] for number in (3, 9) for name in ("scratch", "last_layer", "two_layers")]
+    rows = [line for line in ended.output.splitlines() if "From scratch" in line or "Fine-tuning" in line]
+    for probabilities, row in zip(told, rows, strict=True):
+        assert f"{probabilities.max():.1%}" in row
+
+
+@pytest.mark.parametrize("kind", ["missing", "text", "folder"])
+def test_predict_needs_pictures(kind: str, picture_run: FinishedRun, here: Path) -> None:
+    (here / "text").write_text("no picture")
+    (here / "folder").mkdir()
+    assert kind in the_one_line(command("predict", picture_run.folder, kind))
+
+
+def test_predict_needs_a_finished_run(here: Path) -> None:
+    assert "no finished run" in the_one_line(command("predict", "run", "a.png"))
 
 
 def test_data_says_what_is_there(here: Path) -> None:

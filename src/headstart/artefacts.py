@@ -15,9 +15,11 @@ from headstart.store import write_arrays, write_network, write_text, write_whole
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from headstart.practical.data import Dataset
     from headstart.practical.training import Trained
 
 CURVES = ["epoch", "train_loss", "train_accuracy", "test_loss", "test_accuracy"]
+MOST_DISAGREEMENTS = 120  # images that the report shows
 
 
 def write_history(path: Path, networks: Sequence[Trained]) -> None:
@@ -30,6 +32,18 @@ def write_predictions(path: Path, source: Trained, strategies: Sequence[Trained]
     """`predictions.npz`: a probability array (n_test, classes) a network, and both parts' test labels."""
     arrays = {trained.name: trained.probabilities for trained in (source, *strategies)}
     write_arrays(path, {**arrays, "labels_a": source.labels, "labels_b": strategies[0].labels})
+
+
+def write_disagreements(path: Path, part_b: Dataset, strategies: Sequence[Trained]) -> None:
+    """`disagreements.npz`: the test images that the strategies do not agree on, those that divide them most first.
+
+    `indices` (k,) among part B's test images and `images` uint8 (k, 32, 32, 3); k is 120 at most.
+    """
+    told = np.stack([trained.probabilities.argmax(axis=1) for trained in strategies])
+    right = np.stack([trained.probabilities[np.arange(len(part_b.y_test)), part_b.y_test] for trained in strategies])
+    divided = np.flatnonzero((told != told[0]).any(axis=0))
+    most_first = divided[np.argsort(-np.ptp(right[:, divided], axis=0), kind="stable")][:MOST_DISAGREEMENTS]
+    write_arrays(path, {"indices": most_first, "images": part_b.x_test[most_first]})
 
 
 def write_figures(folder: Path, source: Trained, strategies: Sequence[Trained], data: str) -> None:
@@ -54,6 +68,10 @@ def write_networks(folder: Path, networks: Sequence[Trained]) -> None:
 def describe_networks(networks: Sequence[Trained]) -> dict[str, dict[str, Any]]:
     """`run.json`: networks; accuracies are shares from 0 to 1, losses in nats, null where not finite."""
     from headstart.practical.evaluation import accuracy_interval
+    from headstart.practical.network import input_statistics
+
+    def normalisation(trained: Trained) -> dict[str, list[float]]:
+        return dict(zip(("mean", "variance"), input_statistics(trained.network), strict=True))
 
     return {
         trained.name: {
@@ -68,6 +86,7 @@ def describe_networks(networks: Sequence[Trained]) -> dict[str, dict[str, Any]]:
             "test_loss": finite(trained.test_loss),
             "seconds": round(trained.seconds, 3),
             "features": trained.features,
+            "normalisation": normalisation(trained),
         }
         for trained in networks
     }

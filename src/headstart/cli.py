@@ -17,8 +17,6 @@ from headstart.errors import BadRequest, Failed
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 WRONG_REQUEST, INTERRUPTED = 2, 130
-RUN_KEYS = {"registration", "seed", "dataset", "classes", "recipe", "networks", "comparison", "audit"}
-RUN_KEYS |= {"conclusions", "environment", "request"}
 UsageError: Any = typer.BadParameter.__mro__[1]  # the parser's own class, wherever this version of typer keeps it
 
 app = typer.Typer(
@@ -121,6 +119,101 @@ def notebook_command(
     console.print(Text(f"The notebook is {path}"))
 
 
+@app.command("study")
+def study_command(
+    pairs: Annotated[str, typer.Option(help="all, N-random, or pairs of classes such as 4,9+cat,dog.")] = "all",
+    seeds: Annotated[int, typer.Option(help="How many: 0, 1, ...")] = 5,
+    strategies: Annotated[
+        str, typer.Option(help="practical, depth (AnB, AnB+, BnB, BnB+), or names, joined by commas.")
+    ] = "practical",
+    train_sizes: Annotated[
+        str, typer.Option(help="Of part B, joined by commas: fractions (0.25) or images per class (100).")
+    ] = "1.0",
+    data: Data = "auto",
+    epochs: Epochs = 20,
+    precision: Precision = "auto",
+    out: Annotated[Path, typer.Option(help="The folder for the results.")] = Path("study"),
+    workers: Annotated[int, typer.Option(help="Worker processes on this machine, a thread each.")] = 1,
+    scheduler: Annotated[str | None, typer.Option(help="tcp://HOST:PORT of a running Dask cluster, instead.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be trained and how long.")] = False,
+) -> None:
+    """Many runs: pairs of classes x seeds x strategies x training-set sizes.
+
+    Started again, with the same plan or another, it trains only what is not there yet.
+    """
+    from rich.console import Console
+    from rich.text import Text
+
+    from headstart.display import Display
+    from headstart.study import check_study, run_study
+
+    console = Console(soft_wrap=True, highlight=False)
+
+    def say(line: str) -> None:
+        console.print(Text(line))
+
+    if workers < 1:
+        raise BadRequest(f"--workers {workers}: give at least 1")
+    study = check_study(
+        data=data,
+        out=out,
+        precision=precision,
+        say=say,
+        pairs=pairs,
+        seeds=seeds,
+        strategies=strategies,
+        train_sizes=train_sizes,
+        epochs=epochs,
+    )
+    say(f"Data: {study.dataset.name} ({study.source})")
+    if dry_run:
+        from headstart.study.reckon import reckon
+
+        say(reckon(study.plan, study.missing, study.dataset))
+        return
+    with Display(console) as display:
+        run_study(study, workers, scheduler, display.show)
+    say((out / "conclusions.md").read_text(encoding="utf-8"))
+    say(f"Everything is in {out}")
+
+
+@app.command("tune")
+def tune_command(
+    part: Annotated[str, typer.Option(help="a: network A's recipe; b: the one that the strategies on B share.")] = "a",
+    pairs: Annotated[
+        str, typer.Option(help="The held-out pairs of classes to search on. [default: 4,9 for a, 3,5+1,8 for b]")
+    ] = "",
+    trials: Annotated[int, typer.Option(help="How many recipes to try, those of earlier sittings included.")] = 40,
+    images: Annotated[float, typer.Option(help="The part of the training images to train on.")] = 0.25,
+    epochs: Epochs = 20,
+    data: Data = "auto",
+    out: Annotated[Path | None, typer.Option(help="The folder for the results. [default: tuning-<part>]")] = None,
+) -> None:
+    """Search the recipe on validation images, which are taken from the training images; the test images are not read.
+
+    Started again, or several times at once, it goes on where it stopped.
+    """
+    from headstart.sources import open_dataset
+    from headstart.store import mendable
+    from headstart.study.plan import parse_pairs
+    from headstart.tuning import Search, hide_test_images, read_best, tune
+
+    if part not in ("a", "b"):
+        raise BadRequest(f"--part {part}: give a or b")
+    if trials < 1 or epochs < 1:
+        raise BadRequest(f"--trials {trials} --epochs {epochs}: give at least 1 of each")
+    if not 0 < images <= 1:
+        raise BadRequest(f"--images {images}: give a part of them, such as 0.25, or 1 for all")
+    dataset, source = open_dataset(data, typer.echo)
+    typer.echo(f"{dataset.name} ({source})")
+    chosen = parse_pairs(pairs or {"a": "4,9", "b": "3,5+1,8"}[part], dataset.class_names)
+    search = Search(part, hide_test_images(dataset, images=images), chosen, epochs)
+    folder = out or Path(f"tuning-{part}")
+    with mendable(folder):
+        tune(search, folder, trials, typer.echo)
+    typer.echo(json.dumps(read_best(folder), indent=2))
+
+
 @app.command("data")
 def data_command(data: Data = "cifar10") -> None:
     """Get the data ready (download or decode it once) and say what is there."""
@@ -134,31 +227,69 @@ def data_command(data: Data = "cifar10") -> None:
 
 
 @app.command("report")
-def report_command(folder: Annotated[Path, typer.Argument(help="A finished run's folder.")]) -> None:
-    """Make a run's report.html anew."""
-    from headstart.report import write_report
+def report_command(folder: Annotated[Path, typer.Argument(help="The folder of a run or a study.")]) -> None:
+    """Make the report.html of a run or a study anew."""
+    from headstart.finished import read_run
+    from headstart.report import write_report, write_study_report
     from headstart.store import mendable
 
-    content = read_run(folder)
     with mendable(folder):
-        typer.echo(write_report(folder, content))
+        if (folder / "study.json").exists():
+            typer.echo(write_study_report(folder))
+        else:
+            typer.echo(write_report(folder, read_run(folder)))
 
 
-def read_run(folder: Path) -> dict[str, Any]:
-    """What a finished run has in its `run.json`."""
-    try:
-        content: dict[str, Any] = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        content = {}
-    if not isinstance(content, dict) or not content.keys() >= RUN_KEYS:
-        raise BadRequest(f"{folder}: no finished run here (run.json is missing, torn or another's); give one's folder")
-    return content
+@app.command("predict")
+def predict_command(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A finished run's folder.")],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Pictures of any size: JPEG, PNG, WebP...")],
+) -> None:
+    """Ask a run's four networks what they see in pictures of your own.
+
+    Each picture is resized to 32 x 32 pixels, whole, as the images were that the networks have learned from.
+    """
+    from rich.console import Console
+
+    from headstart.finished import load_network, read_run
+    from headstart.pictures import read_picture
+
+    content = read_run(run)
+    pictures = [read_picture(image) for image in images]
+    networks = {name: load_network(run, content, name) for name in content["networks"]}
+    show_predictions(content, networks, dict(zip(images, pictures, strict=True)), Console(highlight=False))
+
+
+def show_predictions(
+    content: dict[str, Any], networks: dict[str, Any], pictures: dict[Path, Any], console: Any
+) -> None:
+    """A table a picture: what each network says, and the three classes that it finds most probable."""
+    import numpy as np
+    from rich.table import Table
+    from rich.text import Text
+
+    from headstart.practical.network import predict
+    from headstart.practical.training import TITLES
+
+    told = {name: predict(network, np.stack(list(pictures.values()))) for name, network in networks.items()}
+    for number, picture in enumerate(pictures):
+        table = Table("network", "knows", "says", "sure", "and then", title=Text(str(picture)), title_justify="left")
+        for name, probabilities in told.items():
+            classes = content["classes"]["a" if name == "a" else "b"]
+            first, *others = probabilities[number].argsort()[::-1][:3]
+            then = [f"{classes[other]} {probabilities[number][other]:.1%}" for other in others]
+            row = (TITLES[name], f"{len(classes)} classes", classes[first], f"{probabilities[number][first]:.1%}")
+            table.add_row(*map(Text, (*row, ", ".join(then))))
+        console.print(table)
+    console.print(Text("A network knows its own classes only: whatever else a picture shows, it names one of them."))
 
 
 def show_results(folder: Path, console: Any) -> None:
     """The table, the conclusions, and where everything lies."""
     from rich.table import Table
     from rich.text import Text
+
+    from headstart.finished import read_run
 
     content = read_run(folder)
     table = Table(title=Text(f"{' or '.join(content['classes']['b'])}? ({content['dataset']['name']})"))
@@ -167,7 +298,7 @@ def show_results(folder: Path, console: Any) -> None:
     for name, network in content["networks"].items():
         low, high = network["test_accuracy_ci95"]
         table.add_row(
-            name,
+            Text(name),
             str(network["copied"]),
             str(network["frozen"]),
             f"{network['train_accuracy']:.1%}",

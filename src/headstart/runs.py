@@ -71,6 +71,7 @@ def conduct(request: Request, asked: dict[str, str], display: AbstractContextMan
     pairs = compare(strategies)
     artefacts.write_history(folder / "history.csv", networks)
     artefacts.write_predictions(folder / "predictions.npz", source, strategies)
+    artefacts.write_disagreements(folder / "disagreements.npz", part_b, strategies)
     artefacts.write_figures(folder / "figures", source, strategies, dataset.name)
     artefacts.write_networks(folder / "models", networks)
     content = {
@@ -82,7 +83,7 @@ def conduct(request: Request, asked: dict[str, str], display: AbstractContextMan
         "networks": artefacts.describe_networks(networks),
         "comparison": artefacts.describe_comparison(strategies, pairs),
         "audit": audit(part_a, part_b, source, strategies).to_dict(orient="records"),
-        "conclusions": conclude(source, strategies, pairs, dataset.name),
+        "conclusions": conclude(strategies, pairs, dataset.name),
         "environment": {**describe_environment(), "headstart": headstart.__version__},
         "request": asked,
     }

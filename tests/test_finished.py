@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from fixtures_runs import NETWORKS, FinishedRun
+from headstart.errors import BadRequest
+from headstart.finished import load_network, read_disagreements, read_results, read_run
+
+pytest_plugins = ["fixtures_runs"]
+
+
+@pytest.fixture
+def folder(picture_run: FinishedRun, tmp_path: Path) -> Path:
+    """A run's folder to tamper with."""
+    return Path(shutil.copytree(picture_run.folder, tmp_path / "run"))
+
+
+def change(folder: Path, edit: Callable[[dict[str, Any]], object]) -> None:
+    content = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    edit(content)
+    (folder / "run.json").write_text(json.dumps(content), encoding="utf-8")
+
+
+# What is read is what was written
+
+
+def test_the_networks_come_back_as_they_were_measured(picture_run: FinishedRun) -> None:
+    content = read_run(picture_run.folder)
+    results = read_results(picture_run.folder, content)
+    assert [trained.name for trained in results] == list(NETWORKS)
+    for trained in results:
+        stored = content["networks"][trained.name]
+        assert trained.test_accuracy == stored["test_accuracy"]
+        assert (trained.copied, trained.frozen) == (stored["copied"], stored["frozen"])
+        assert trained.history["epoch"].tolist() == [1, 2, 3]
+        assert trained.history["test_accuracy"].iloc[-1] == stored["test_accuracy"]
+        assert trained.class_names == tuple(content["classes"]["a" if trained.name == "a" else "b"])
+
+
+def test_the_words_are_those_of_the_run(picture_run: FinishedRun) -> None:
+    from headstart.practical.conclusions import conclude
+    from headstart.practical.evaluation import compare
+
+    content = read_run(picture_run.folder)
+    _, *strategies = read_results(picture_run.folder, content)
+    assert conclude(strategies, compare(strategies), content["dataset"]["name"]) == content["conclusions"]
+
+
+def test_a_loaded_network_gives_the_probabilities_of_the_run(picture_run: FinishedRun) -> None:
+    from headstart.practical.data import load_dataset, split_classes
+    from headstart.practical.network import predict
+
+    content = read_run(picture_run.folder)
+    parts = split_classes(load_dataset(str(picture_run.place / "pictures")), (0, 1))
+    for trained in read_results(picture_run.folder, content):
+        network = load_network(picture_run.folder, content, trained.name)
+        told = predict(network, parts[trained.name != "a"].x_test)
+        assert np.allclose(told, trained.probabilities, atol=1e-5)
+
+
+def test_the_disagreements_are_those_of_the_predictions(picture_run: FinishedRun) -> None:
+    from headstart.practical.data import load_dataset, split_classes
+
+    _, part_b = split_classes(load_dataset(str(picture_run.place / "pictures")), (0, 1))
+    _, *strategies = read_results(picture_run.folder, read_run(picture_run.folder))
+    told = np.stack([trained.probabilities.argmax(axis=1) for trained in strategies])
+    kept = read_disagreements(picture_run.folder)
+    assert kept is not None
+    assert sorted(kept.indices) == np.flatnonzero(told.min(axis=0) != told.max(axis=0)).tolist()
+    assert np.array_equal(kept.images, part_b.x_test[kept.indices])
+
+
+# What is not what a run leaves
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda run: run.pop("audit"),
+        lambda run: run["networks"].pop("scratch"),
+        lambda run: run.update(conclusions="<script>"),
+        lambda run: run["networks"]["a"].update(test_accuracy="1"),
+        lambda run: run["comparison"].update(pairs=[3]),
+        lambda run: run.update(environment=[]),
+    ],
+)
+def test_a_run_json_of_another_shape_is_refused(edit: Any, folder: Path) -> None:
+    change(folder, edit)
+    with pytest.raises(BadRequest, match="no finished run here"):
+        read_run(folder)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[" * 100_000, '{"a": NaN', "\0", "null"])
+def test_a_torn_run_json_is_refused(text: str, folder: Path) -> None:
+    (folder / "run.json").write_text(text)
+    with pytest.raises(BadRequest, match="no finished run here"):
+        read_run(folder)
+
+
+def test_a_network_of_a_foreign_name_is_not_looked_for(folder: Path) -> None:
+    change(folder, lambda run: run["networks"].update({"../../evil": run["networks"]["a"]}))
+    assert list(read_run(folder)["networks"]) == list(NETWORKS)
+
+
+@pytest.mark.parametrize("name", ["history.csv", "predictions.npz", "disagreements.npz"])
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"\x93NUMPY", b"network,epoch\na,1\n", b"\xff" * 99])
+def test_a_torn_file_is_refused_by_name(name: str, content: bytes, folder: Path) -> None:
+    (folder / name).write_bytes(content)
+    with pytest.raises(BadRequest, match=f"{name}: not what a run leaves there"):
+        read_disagreements(folder) if name[0] == "d" else read_results(folder, read_run(folder))
+
+
+def test_arrays_of_objects_are_not_unpickled(folder: Path) -> None:
+    class Evil:
+        def __reduce__(self) -> Any:
+            return os.mkdir, (str(folder / "evil"),)
+
+    for name in ("predictions.npz", "disagreements.npz"):
+        np.savez(folder / name, a=np.array([Evil()], dtype=object), indices=np.array([Evil()], dtype=object))
+    with pytest.raises(BadRequest):
+        read_results(folder, read_run(folder))
+    with pytest.raises(BadRequest):
+        read_disagreements(folder)
+    assert not (folder / "evil").exists()
+
+
+def test_a_run_without_kept_images_has_none(folder: Path) -> None:
+    (folder / "disagreements.npz").unlink()
+    assert read_disagreements(folder) is None
+
+
+# Weights
+
+
+def weights_of(folder: Path, make: Callable[[h5py.File], object]) -> None:
+    """Replace the weights of network A."""
+    file = io.BytesIO()
+    with h5py.File(file, "w") as weights:
+        make(weights)
+    with zipfile.ZipFile(folder / "models" / "a.keras", "w") as archive:
+        archive.writestr("model.weights.h5", file.getvalue())
+
+
+def bomb(weights: h5py.File) -> None:
+    weights.create_dataset("layers/conv2d/vars/0", shape=(30_000, 30_000), dtype="f4", chunks=(1000, 1000))
+
+
+def link(weights: h5py.File) -> None:
+    weights["layers/conv2d/vars/0"] = h5py.ExternalLink("/etc/passwd", "x")
+
+
+def external(weights: h5py.File) -> None:
+    weights.create_dataset("layers/conv2d/vars/0", (3, 3, 3, 32), "f4", external=[("/etc/passwd", 0, 3456)])
+
+
+def other_shape(weights: h5py.File) -> None:
+    weights.create_dataset("layers/conv2d/vars/0", data=np.zeros((3, 3, 3, 5), "f4"))
+
+
+@pytest.mark.parametrize("make", [bomb, link, external, other_shape, lambda weights: None])
+def test_hostile_weights_are_refused(make: Callable[[h5py.File], object], folder: Path) -> None:
+    weights_of(folder, make)
+    with pytest.raises(BadRequest, match=r"a\.keras: not what a run leaves there"):
+        load_network(folder, read_run(folder), "a")
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"\x89HDF\r\n\x1a\n"])
+def test_torn_weights_are_refused(content: bytes, folder: Path) -> None:
+    (folder / "models" / "a.keras").write_bytes(content)
+    with pytest.raises(BadRequest, match=r"a\.keras"):
+        load_network(folder, read_run(folder), "a")
+
+
+def test_what_a_file_of_weights_says_of_itself_is_not_read(folder: Path) -> None:
+    path = folder / "models" / "a.keras"
+    with zipfile.ZipFile(path) as archive:
+        weights = archive.read("model.weights.h5")
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("model.weights.h5", weights)
+        archive.writestr("config.json", '{"class_name": "Lambda", "config": {"function": "evil"}}')
+    assert len(load_network(folder, read_run(folder), "a").layers) > 6
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [{"units": 10**9}, {"widths": [32, 32, 64, 10**9]}, {"units": "512"}, {"widths": [0, 0, 0, 0]}, {"evil": 1}],
+)
+def test_a_recipe_of_no_such_network_is_refused(recipe: dict[str, Any], folder: Path) -> None:
+    change(folder, lambda run: run["recipe"]["a"].update(recipe))
+    with pytest.raises(BadRequest, match=r"run\.json"):
+        load_network(folder, read_run(folder), "a")
+
+
+def test_a_run_of_an_earlier_version_is_told_apart(folder: Path) -> None:
+    change(folder, lambda run: run["networks"]["a"].pop("normalisation"))
+    with pytest.raises(BadRequest, match="not as this version writes it"):
+        read_run(folder)

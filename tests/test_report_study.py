@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import base64
+import re
+import shlex
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from fixtures_studies import make_study
+from headstart.errors import BadRequest
+from headstart.report import write_study_report
+from headstart.report.study import describe_study
+from headstart.study.summary import conclude
+
+pytest_plugins = ["fixtures_studies"]
+
+
+def test_the_figures_are_those_of_the_summary(study: Path) -> None:
+    shown = describe_study(study)
+    summary = pd.read_csv(study / "summary.csv", dtype={"train_size": str})
+    assert [row["strategy"] for row in shown["summary"]] == summary["strategy"].tolist()
+    for trace in shown["figures"]["overview"].data:
+        size = trace.name.removeprefix("size ")
+        rows = summary[summary["train_size"] == size]
+        assert list(trace.x) == pytest.approx((100 * rows["difference"]).tolist(), abs=0.006)
+        assert list(trace.error_x.array) == pytest.approx(
+            (100 * (rows["high"] - rows["difference"])).tolist(), abs=0.006
+        )
+
+
+def test_the_answer_is_what_gains_most_and_least(study: Path) -> None:
+    shown = describe_study(study)
+    assert shown["lead"][0].startswith("Most: “A3B+” at size 5")
+    assert shown["lead"][1].startswith("Least: “last_layer” at size 1.0")
+
+
+def test_every_pair_has_its_figures_and_a_cell_of_the_map_names_it(study: Path) -> None:
+    shown = describe_study(study)
+    assert len(shown["pairs"]) == 3
+    [grid] = shown["figures"]["map-0"].data
+    for number, (first, second) in enumerate(shown["pairs"]):
+        i, j = (shown["study"]["dataset"]["class_names"].index(name) for name in (first, second))
+        assert grid.customdata[i][j] == grid.customdata[j][i] == number
+        assert {f"pair-gain-{number}", f"pair-curves-{number}"} <= shown["figures"].keys()
+
+
+def test_curves_are_the_mean_over_the_seeds(study: Path) -> None:
+    [scratch] = [t for t in describe_study(study)["figures"]["pair-curves-0"].data if t.meta["line"] == "scratch"]
+    assert list(scratch.x) == [1, 2]
+    assert list(scratch.y) == pytest.approx([50, 90], abs=2)
+
+
+def test_there_is_a_chart_by_depth_and_one_by_size_only_where_they_were_studied(tmp_path: Path) -> None:
+    both = describe_study(make_study(tmp_path / "both"))["figures"]
+    assert {"depth-gain", "depth-accuracy", "sizes-gain", "sizes-accuracy"} <= both.keys()
+    neither = describe_study(make_study(tmp_path / "neither", strategies=("last_layer",), sizes=("1.0",)))["figures"]
+    assert not [name for name in neither if name.startswith(("depth", "sizes"))]
+
+
+def test_the_csv_files_are_inside_the_page(study: Path) -> None:
+    page = write_study_report(study).read_text(encoding="utf-8")
+    for name in ("results.csv", "summary.csv"):
+        [content] = re.findall(f'href="data:text/csv;base64,([^"]*)" download="{name}"', page)
+        assert base64.b64decode(content) == (study / name).read_bytes()
+    assert len(page) < 6_000_000
+
+
+def test_a_file_too_large_to_be_inside_is_left_beside(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headstart.report.study.MOST_BYTES_INSIDE", 2000)
+    page = write_study_report(study).read_text(encoding="utf-8")
+    assert "results.csv is beside this page" in page
+    assert 'download="summary.csv"' in page
+
+
+def test_the_command_does_the_same_study_again(study: Path) -> None:
+    words = shlex.split(describe_study(study)["command"])
+    assert words[:4] == ["headstart", "study", "--pairs", "cat,dog+a b"]
+    assert words[words.index("--train-sizes") + 1] == "1.0,5"
+    assert "--precision-reason" not in words
+
+
+def test_the_conclusions_are_all_there(study: Path) -> None:
+    results = pd.read_csv(study / "results.csv", dtype={"train_size": str}, keep_default_na=False)
+    assert describe_study(study)["conclusions"] == conclude(results)
+
+
+def test_class_names_are_text(tmp_path: Path) -> None:
+    evil = "<script>alert(1)</script>"
+    page = write_study_report(make_study(tmp_path, classes=(evil, "null", "nan", "$x$"))).read_text(encoding="utf-8")
+    assert "<script>alert" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; or null" in page
+
+
+def test_a_study_that_has_only_begun_has_a_page(tmp_path: Path) -> None:
+    folder = make_study(tmp_path, strategies=())
+    page = write_study_report(folder).read_text(encoding="utf-8")
+    assert "Nothing can be concluded" in page
+
+
+@pytest.mark.parametrize("name", ["results.csv", "study.json"])
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"a,b\n1,2\n", b"[]"])
+def test_a_torn_file_is_refused_by_name(name: str, content: bytes, study: Path) -> None:
+    (study / name).write_bytes(content)
+    with pytest.raises(BadRequest, match=name):
+        write_study_report(study)
+
+
+def test_rows_that_are_gone_leave_the_rest(study: Path) -> None:
+    for row in (study / "rows").iterdir():
+        row.unlink()
+    assert len(describe_study(study)["figures"]["pair-curves-0"].data) == 0
