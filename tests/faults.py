@@ -1,0 +1,376 @@
+"""A command, struck at one of its file-system operations after the other, and always started again afterwards.
+
+    python tests/faults.py WORK:FAULT:EVERY ...
+
+does WORK (see WORKS) undisturbed and counts its operations: each file opened to be written, each write to it, each
+fsync, chmod, rename and removal, each folder made or removed. Then, for every EVERY-th of them, it does the work in a
+new folder, where this operation meets FAULT: `kill` is a SIGKILL, with `full` the disk is full from there on. Then the
+same command is given again. What it prints is a line of JSON for each: how many operations there are, how many were
+struck, and every problem.
+
+Nothing is trained but numbers that follow each other (`real` aside), so that a work takes part of a second; it is the
+real command that does the rest. TensorFlow is imported once, and never starts in the process that forks.
+"""
+
+from __future__ import annotations
+
+import builtins
+import errno
+import hashlib
+import io
+import json
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import matplotlib as mpl
+import nbformat
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from fixtures_runs import contents
+from headstart import execution, notebook
+from headstart.cli import status_of
+from headstart.practical import audit, environment, figures, network, recipe, training, transfer
+from headstart.study import cluster, work
+from headstart.study import figures as study_figures
+
+DIGITS = ("--data", "digits", "--epochs", "2", "--precision", "float32")
+RUN = ("run", "49", *DIGITS, "--out", "run")
+NOTEBOOK = ("notebook", "49", "--data", "digits", "--precision", "float32", "--out", "a.ipynb")
+PLAN = ("--pairs", "4,9", "--seeds", "1", "--strategies", "last_layer,B2B", "--train-sizes", "1.0,10")
+
+
+SAME = ("history.csv", "predictions.npz")
+
+
+# What stands in for a training
+
+
+class Variable:
+    """As much of a Keras variable as a checkpoint uses."""
+
+    def __init__(self, start: int) -> None:
+        self.value = np.arange(start, start + 600, dtype=np.float32)
+        self.shape, self.dtype = self.value.shape, "float32"
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return self.value.copy()
+
+    def assign(self, value: np.ndarray) -> None:
+        self.value = value
+
+
+class Network:
+    """Numbers, of which every epoch makes others."""
+
+    def __init__(self, name: str) -> None:
+        self.variables = self.trainable_weights = [Variable(len(name)), Variable(2 * len(name))]
+        self.optimizer = SimpleNamespace(variables=[Variable(0)])
+
+    def get_layer(self, name: str) -> SimpleNamespace:
+        return SimpleNamespace(get_config=lambda: {"mean": [0.0] * 3, "variance": [1.0] * 3})
+
+    def save(self, path: Path) -> None:
+        path.write_bytes(b"".join(variable.value.tobytes() for variable in self.variables))
+
+
+def note(line: str) -> None:
+    """Remember a training beyond the struck folder, in one write that no fault meets."""
+    descriptor = os.open("../trained", os.O_APPEND | os.O_CREAT | os.O_RDWR, 0o600)
+    os.write(descriptor, f"{line}\n".encode())
+    os.close(descriptor)
+
+
+def train(_: Any, part: Any, asked: Any, **given: Any) -> training.Trained:
+    """What `practical.training.train` does to files and rows."""
+    name, model = given.get("name", "a"), Network(given.get("name", "a"))
+    rows = given["resume"](model)
+    for epoch in range(len(rows), asked.epochs):
+        note(f"{name} {epoch + 1}")
+        for variable in (*model.variables, *model.optimizer.variables):
+            variable.assign(np.sin(variable.value + epoch))
+        curves = dict.fromkeys(("train_loss", "train_accuracy", "test_loss"), float(model.variables[0].value[0]))
+        logs = {"epoch": epoch + 1, **curves, "test_accuracy": 0.5, "seconds": 1.0}
+        rows.append(logs)
+        for callback in given["callbacks"][:1]:
+            callback.set_model(model)
+            callback.on_epoch_end(epoch, logs)
+    answers = np.resize(np.abs(model.variables[1].value), (len(part.y_test), len(part.class_names)))
+    return training.Trained(
+        *(name, model, asked, given.get("copied", 0), given.get("frozen", 0), part.class_names, part.y_test),
+        probabilities=(answers + 1e-3) / (answers + 1e-3).sum(axis=1, keepdims=True),
+        history=pd.DataFrame(rows),
+        hashes_before={},
+        hashes_after={},
+        optimizer_steps=1,
+        features="",
+        seconds=1.0,
+    )
+
+
+def transferred(_: Any, strategy: Any, part: Any, asked: Any, **given: Any) -> training.Trained:
+    return train(None, part, asked, name=strategy.name, copied=strategy.copied, frozen=strategy.frozen, **given)
+
+
+def train_network(planned: Any, dataset: Any, source: work.Source | None) -> work.Outcome:
+    """A row and weights that follow from the network's key and its source's weights."""
+    note(planned.key)
+    number = float(int(planned.key[:4], 16) + (source.weights[0].sum() if source else 0))
+    row = dict.fromkeys(("copied", "frozen", "train_images", "test_images"), 5) | {"curve": [0.5], "seconds": 1.0}
+    row |= dict.fromkeys(("test_accuracy", "test_loss", "train_accuracy", "train_loss"), 1 / (1 + number))
+    built = work.Source(8, planned.recipe, (0.0, 1.0), [np.full(900, number)]) if planned.strategy is None else None
+    return row, built
+
+
+class Future:
+    """A task that is done when its result is asked for."""
+
+    status = "finished"
+
+    def __init__(self, task: Callable[..., Any], *given: Any) -> None:
+        self.task, self.given, self.done = task, given, []
+
+    def result(self) -> Any:
+        if not self.done:
+            given = [one.result() if isinstance(one, Future) else one for one in self.given]
+            self.done.append(self.task(*given))
+        return self.done[0]
+
+
+class Completed(list[Future]):
+    """Stands in for Dask's `as_completed`: first come, first served."""
+
+    add = list.append
+
+    def __next__(self) -> Future:
+        return self.pop(0)
+
+
+@contextmanager
+def connect(*_: Any) -> Iterator[Any]:
+    """A cluster without processes."""
+    yield SimpleNamespace(
+        register_plugin=lambda plugin: cluster.DATASET.append(plugin.dataset),
+        scheduler_info=lambda n_workers: {"workers": {1: None}},
+        submit=lambda task, *given, **_: Future(task, *given),
+    )
+
+
+def pretend() -> None:
+    """Put all of these in the places of the real ones."""
+    training.train, transfer.transfer, network.build_network = train, transferred, lambda *_: None
+    audit.audit = lambda *_: pd.DataFrame([{"rule": "none", "holds": True, "evidence": "none"}])
+    environment.describe_environment = lambda: {"python": "3"}
+    cluster.connect, cluster.as_completed, work.train_network = connect, Completed, train_network
+    for name in ("plot_depth", "plot_sizes", "plot_map"):
+        setattr(study_figures, name, lambda *_: Figure(figsize=(1, 1)))
+
+
+def printing(client: execution.Client) -> None:
+    """Stands in for the kernel: the first cell prints."""
+    client.nb.cells[2].outputs = [nbformat.v4.new_output("stream", text="printed\n" * 999)]
+
+
+def failing(client: execution.Client) -> None:
+    printing(client)
+    raise execution.DeadKernelError
+
+
+def executed(run_cells: Callable[[execution.Client], None]) -> Callable[[], int]:
+    def execute() -> int:
+        execution.run_interruptibly = run_cells
+        return status_of([*NOTEBOOK, "--execute"])
+
+    return execute
+
+
+def really_run() -> int:
+    for name in ("RECIPE_A", "RECIPE_B"):
+        setattr(recipe, name, replace(getattr(recipe, name), widths=(2, 2, 2, 2), units=4))
+    return status_of(list(RUN))
+
+
+WORKS: dict[str, Callable[[], int]] = {
+    "run": lambda: status_of(list(RUN)),
+    "report": lambda: status_of(["report", "run"]) if Path("run/run.json").exists() else status_of(list(RUN)),
+    "study": lambda: status_of(["study", *PLAN, *DIGITS, "--out", "study"]),
+    "notebook": lambda: status_of(list(NOTEBOOK)),
+    "executed": executed(printing),
+    "failed": executed(failing),
+    "real": really_run,
+}
+
+
+# The faults
+
+
+class Operations:
+    """Counts the operations on files in the working directory; the one with number `at` meets the fault."""
+
+    def __init__(self, fault: str, at: int) -> None:
+        self.fault, self.at, self.count = fault, at, 0
+        self.place = str(Path.cwd())
+        self.versions: list[list[str]] = []
+
+    def watch(self) -> None:
+        fsync, opened = os.fsync, io.open
+
+        def watched(descriptor: int) -> None:
+            self.operation(f"/proc/self/fd/{descriptor}", needs_room=True)
+            fsync(descriptor)
+
+        def open_watched(file: Any, mode: str = "r", *given: Any, **options: Any) -> Any:
+            return File(file, self) if mode == "wb" else opened(file, mode, *given, **options)
+
+        os.fsync, io.open, builtins.open = watched, open_watched, open_watched  # type: ignore[assignment]
+        sys.addaudithook(self.audit)
+
+    def audit(self, event: str, given: tuple[Any, ...]) -> None:
+        """Called by Python itself before it does any of these."""
+        writes = event == "open" and given[2] & (os.O_WRONLY | os.O_RDWR) and not isinstance(given[0], int)
+        if writes or event == "os.mkdir":
+            self.operation(given[0], needs_room=True)
+        elif event in ("os.rename", "os.remove", "os.rmdir", "os.chmod", "os.truncate"):
+            self.operation(given[0], needs_room=False)
+            if event == "os.rename" and not self.at:
+                self.versions.append([os.path.relpath(given[1], self.place), digest(Path(given[0]).read_bytes())])
+
+    def operation(self, path: Any, needs_room: bool) -> None:
+        path = os.path.realpath(os.fspath(path))
+        if not path.startswith(self.place):
+            return
+        self.count += 1
+        if self.fault == "kill" and self.count == self.at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.fault == "full" and needs_room and 0 < self.at <= self.count:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+class File(io.BufferedWriter):
+    """A file that is written 4,096 bytes at a time."""
+
+    def __init__(self, file: Any, operations: Operations) -> None:
+        class Raw(io.FileIO):
+            def write(self, data: Any) -> int:
+                operations.operation(f"/proc/self/fd/{self.fileno()}", needs_room=True)
+                return super().write(data[:4096])
+
+        super().__init__(Raw(file, "wb"))
+
+
+def digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def in_child(work: str, place: Path, fault: str = "", at: int = 0) -> tuple[int, Operations | Any]:
+    """Do the work in a process of its own, with a fault; its status, and what it has counted if it came to its end."""
+    place.mkdir(parents=True, exist_ok=True)
+    pid = os.fork()
+    if pid == 0:
+        os.chdir(place)
+        for stream, name in ((1, "out"), (2, "err")):
+            os.dup2(os.open(f"../{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), stream)
+        operations = Operations(fault, at)
+        operations.watch()
+        status = WORKS[work]()
+        sys.stderr.flush()
+        counted = json.dumps({"count": operations.count, "versions": operations.versions})
+        descriptor = os.open("../counted", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        os.write(descriptor, counted.encode())
+        os._exit(status)
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    counted = place.parent / "counted"
+    return status, json.loads(counted.read_text()) if counted.exists() else None
+
+
+def visible(folder: Path) -> dict[str, bytes]:
+    """All files but the hidden ones, which no reader looks at."""
+    return {path: content for path, content in contents(folder).items() if "/." not in f"/{path}"}
+
+
+def trained(place: Path) -> list[str]:
+    noted = place.parent / "trained"
+    return noted.read_text().splitlines() if noted.exists() else []
+
+
+def strike(what: str, fault: str, every: int, home: Path) -> dict[str, Any]:
+    """Do the work undisturbed, then struck at every so many operations."""
+    usual, before = home / "usual" / "place", dict[str, bytes]()
+    if what in ("notebook", "executed", "failed"):
+        before = {"a.ipynb": b"an older notebook", "a.partial.ipynb": b"an older failure's"}
+    if what == "report":
+        in_child("run", home / "before" / "place")
+        before = contents(home / "before" / "place")
+
+    def new(name: str) -> Path:
+        for path, content in before.items():
+            (home / name / "place" / path).parent.mkdir(parents=True, exist_ok=True)
+            (home / name / "place" / path).write_bytes(content)
+        return home / name / "place"
+
+    right, counted = in_child(what, new("usual"))
+    if counted is None:
+        sys.exit((home / "usual" / "err").read_text())
+    expected, work_done = results(what, usual), len(trained(usual))
+    whole = {(path, known) for path, known in counted["versions"]}
+    whole |= {(path, digest(content)) for path, content in before.items()}
+    problems, struck = [], range(1, counted["count"] + 1, every)
+    for at in struck:
+        place = new(str(at))
+        status, _ = in_child(what, place, fault, at)
+        left, said = visible(place), (place.parent / "err").read_text()
+        again, _ = in_child(what, place)
+        after = results(what, place)
+        wrong = {
+            "torn": [path for path, content in left.items() if (path, digest(content)) not in whole and what != "real"],
+            "first status": status if fault == "kill" and status != -signal.SIGKILL else None,
+            "not told": said if fault == "full" and not told(status, said, right) else None,
+            "part files": [p for p in contents(place) if ".part/" in f"{p}/"]
+            if fault == "full" or what == "run"
+            else None,
+            "second status": again if again != right else None,
+            "differs": [path for path in {*after, *expected} if after.get(path) != expected.get(path)],
+            "trained again": len(trained(place)) > work_done + 1,
+        }
+        problems += [f"{at}: {name}: {problem}" for name, problem in wrong.items() if problem]
+        shutil.rmtree(place.parent)
+    shutil.rmtree(home)
+    return {"work": what, "fault": fault, "operations": counted["count"], "struck": len(struck), "problems": problems}
+
+
+def main() -> None:
+    mpl.use("Agg")
+    figures.plot_network = figures.plot_comparison = lambda *_: Figure(figsize=(1, 1))
+    wanted = [argument.split(":") for argument in sys.argv[1:]]
+    if wanted[0][0] != "real":
+        pretend()
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder).resolve()
+        notebook.write_notebook(notebook.build_notebook(notebook.Parameters()), home / "first.ipynb")  # imports
+        for what, fault, every in wanted:
+            print(json.dumps(strike(what, fault, int(every), home / f"{what}-{fault}")), flush=True)
+
+
+def results(what: str, place: Path) -> dict[str, bytes]:
+    """What has to be the same after every fault; in all else of a real run there are times."""
+    found = visible(place)
+    return {path: found[path] for path in found if what != "real" or Path(path).name in SAME}
+
+
+def told(status: int, said: str, right: int) -> bool:
+    """Whether a full disk was reported in one line, or met nothing that mattered."""
+    return (status == 2 and said.count("\n") == 1 and "No space left on device" in said) or status == right
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+"""Coverage-guided fuzzing of all that reads a file back. It needs atheris, which has wheels for CPython 3.11 to 3.13.
+
+    python tests/fuzz/fuzz.py run -max_total_time=600 CORPUS
+
+feeds `run` (run.json, its table and its page), `archive`, `batch` (CIFAR-10's) or `arrays` (checkpoints, sources) with
+mutations of what headstart writes. Whatever comes in is read, or refused with the errors named in TARGETS; anything
+else, more than 5 seconds or more than 500 MB (beside TensorFlow's 650) ends the fuzzing, and leaves the input in the
+working directory.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import random
+import sys
+import tarfile
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import atheris
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+READERS = ("json", "tarfile", "zipfile", "pickle")
+for module in [name for name in sys.modules if name.partition(".")[0] in READERS]:
+    del sys.modules[module]  # atheris sees into what is imported under its eyes
+with atheris.instrument_imports(include=["headstart", "numpy.lib", *READERS]):
+    import numpy as np
+    from rich.console import Console
+
+    from headstart.batches import BATCHES, read_archive, read_batch
+    from headstart.cli import show_results
+    from headstart.errors import BadRequest
+    from headstart.finished import read_run
+    from headstart.reading import read_arrays
+    from headstart.report import write_report
+    from headstart.store import write_arrays
+    from test_batches import batch
+    from test_reading import content
+
+FOLDER = Path(tempfile.mkdtemp(dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
+NOWHERE = Console(file=io.StringIO())
+# The decoder in C has no branches that a fuzzer could see.
+json._default_decoder.parse_string = json.decoder.py_scanstring  # type: ignore[attr-defined]
+json._default_decoder.scan_once = json.scanner.py_make_scanner(json._default_decoder)  # type: ignore[attr-defined]
+
+
+def written(data: bytes, name: str) -> Path:
+    (FOLDER / name).write_bytes(data)
+    return FOLDER / name
+
+
+def run(data: bytes) -> None:
+    """What `headstart run` shows again, and what `headstart report` makes a page of."""
+    found = read_run(written(data, "run.json").parent)
+    show_results(FOLDER, NOWHERE)
+    NOWHERE.file.seek(0)
+    write_report(FOLDER, found)
+
+
+TARGETS: dict[str, tuple[Callable[[bytes], object], tuple[type[Exception], ...]]] = {
+    "run": (run, (BadRequest,)),
+    "archive": (lambda data: read_archive(written(data, "archive")), (BadRequest,)),
+    "batch": (lambda data: read_batch(data, Path("batch")), (BadRequest,)),
+    "arrays": (lambda data: read_arrays(written(data, "arrays")), (ValueError,)),
+}
+STRANGE = (None, True, -1, 10**400, 1e308, float("nan"), float("inf"), "", "\x1b[2J", "\ud800", "[/b]", "<b>", [], {})
+
+
+def seeds() -> dict[str, bytes]:
+    """What headstart writes, small."""
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        for name in BATCHES:
+            member = tarfile.TarInfo(f"cifar-10-batches-py/{name}")
+            member.size = len(batch(1))
+            tar.addfile(member, io.BytesIO(batch(1)))
+    write_arrays(FOLDER / "seed", {"weight_0": np.zeros((2, 3), np.float32), "rows": np.array("[]")})
+    return {
+        "run": json.dumps(content()).encode(),
+        "archive": archive.getvalue(),
+        "batch": batch(1),
+        "arrays": (FOLDER / "seed").read_bytes(),
+    }
+
+
+def mutate_json(data: bytes, most: int, seed: int) -> bytes:
+    """Something strange in a place of the JSON, every other time; elsewhere and otherwise, mutated bytes."""
+    rng = random.Random(seed)
+    try:
+        holder = whole = json.loads(data)
+        for _ in range(rng.randrange(1, 5)):
+            key = rng.choice(list(holder) if isinstance(holder, dict) else range(len(holder)))
+            if not isinstance(holder[key], dict | list) or not holder[key]:
+                break
+            holder, last = holder[key], (holder, key)
+        else:
+            holder, key = last
+        holder[key] = rng.choice(STRANGE)
+        mutated = json.dumps(whole).encode()
+    except (ValueError, TypeError, IndexError, RecursionError):
+        mutated = data
+    if mutated == data or len(mutated) > most or rng.random() < 0.5:
+        return bytes(atheris.Mutate(data, most))
+    return mutated
+
+
+def main() -> None:
+    name, options = sys.argv[1], sys.argv[2:]
+    read, refuses = TARGETS[name]
+    corpus = Path(next((option for option in options if option[0] != "-"), FOLDER / "corpus"))
+    corpus.mkdir(exist_ok=True)
+    (corpus / "seed").write_bytes(seeds()[name])
+
+    def once(data: bytes) -> None:
+        with suppress(refuses):
+            read(data)
+
+    mutator = {"custom_mutator": mutate_json} if name == "run" else {}
+    limits = ("-timeout=5", "-rss_limit_mb=1150", f"-max_len={4 * len(seeds()[name])}")
+    atheris.Setup([sys.argv[0], *limits, *(o for o in options if o[0] == "-"), str(corpus)], once, **mutator)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    main()

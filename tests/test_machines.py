@@ -1,0 +1,62 @@
+"""A whole run, with tiny networks, where much is missing or odd that a run would like to have."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from fixtures_runs import contents
+
+ODD = """
+import os, signal, sys, time
+signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # as Python has it
+reached, real = [], time.time
+REACHES = ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto", "socket.sendmsg")
+sys.addaudithook(lambda event, given: reached.append((event, given)) if event in REACHES else None)
+time.time = lambda: real() - YEARS * 365 * 86_400
+os.sched_setaffinity(0, list(os.sched_getaffinity(0))[:1])
+
+from dataclasses import replace
+from matplotlib.figure import Figure
+from headstart.cli import status_of
+from headstart.practical import figures, recipe
+
+figures.plot_network = figures.plot_comparison = lambda *_: Figure(figsize=(1, 1))
+for name in ("RECIPE_A", "RECIPE_B"):
+    setattr(recipe, name, replace(getattr(recipe, name), widths=(2, 2, 2, 2), units=4))
+status = status_of(sys.argv[1:])
+assert not reached, reached
+sys.exit(status)
+"""
+
+
+def odd_run(place: Path, years: int) -> list[str]:
+    """The command, on one core and with the clock set back by so many years, that may ask no other machine."""
+    code = ODD.replace("YEARS", str(years))
+    number = ("49", "--data", "digits", "--epochs", "2", "--precision", "float32", "--out", str(place / "run"))
+    return [sys.executable, "-c", code, "run", *number]
+
+
+def test_a_run_ends_well_on_an_odd_machine(tmp_path: Path) -> None:
+    """One core, a Turkish locale, no home, no terminal, no network, odd letters in the path, `| head`, a lost clock."""
+    place = tmp_path / "Ödev 2 (son) – ı İ"
+    place.mkdir()
+    homeless = {"HOME": "/proc/no/home", "LC_ALL": "tr_TR.UTF-8", "LANG": "tr_TR.UTF-8"}
+    environment = {name: value for name, value in os.environ.items() if name not in ("KERAS_HOME", "XDG_CACHE_HOME")}
+    options = {"cwd": place, "env": environment | homeless, "stdin": subprocess.DEVNULL}
+
+    with subprocess.Popen(odd_run(place, 0), stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options) as first:
+        assert first.stdout is not None
+        assert first.stderr is not None
+        assert first.stdout.readline().startswith(b"Data: scikit-learn digits")
+        first.stdout.close()  # as `head -1` does
+        assert b"Traceback" not in first.stderr.read()
+    assert first.returncode == 1
+    assert not (place / "run" / "run.json").exists()
+
+    ended = subprocess.run(odd_run(place, 30), capture_output=True, check=False, **options)
+    assert (ended.returncode, b"Traceback" in ended.stderr) == (0, False), ended
+    assert "rules hold" in ended.stdout.decode()
+    assert {"run.json", "history.csv", "report.html", "models/a.keras"} <= contents(place / "run").keys()
