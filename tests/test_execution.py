@@ -255,12 +255,12 @@ def test_the_real_notebook_stands_alone_and_has_the_runs_numbers(
 
     [spoken] = [text for text in said if "Limits:" in text]
     timeless = [
-        re.sub(r"Training took .*? not counted\. ", "", text) for text in (spoken, "\n\n".join(run["conclusions"]))
+        re.sub(r"Training took .*? not counted\.", "", text) for text in (spoken, "\n\n".join(run["conclusions"]))
     ]
     assert timeless[0] == timeless[1]
 
     tables = [output.data["text/html"] for output in outputs if "text/html" in output.get("data", {})]
-    [summary] = [table for table in tables if "test_accuracy" in table and "Network A" in table]
+    [summary] = [table for table in tables if "test accuracy" in table and "Network A" in table]
     cells = [[cell.strip() for cell in re.findall(r"<td[^>]*>(.*?)</td>", row)] for row in summary.split("<tr>")]
     for row, network in zip([row for row in cells if row], run["networks"].values(), strict=True):
         low, high = network["test_accuracy_ci95"]
