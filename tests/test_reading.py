@@ -118,7 +118,7 @@ def test_what_is_no_file_is_not_waited_for(kind: str, here: Path) -> None:
 def test_a_class_name_that_is_markup_is_shown_as_it_is(here: Path) -> None:
     from rich.console import Console
 
-    from headstart.cli import show_results
+    from headstart.tables import show_results
 
     whole = content()
     whole["classes"]["b"] = ["[bold]", "[/red]"]
@@ -156,7 +156,7 @@ def test_whatever_fits_can_be_shown_and_made_a_page_of(
 ) -> None:
     from rich.console import Console
 
-    from headstart.cli import show_results
+    from headstart.tables import show_results
 
     folder = tmp_path_factory.getbasetemp() / "whatever"
     shutil.copytree(picture_run.folder, folder, dirs_exist_ok=True)

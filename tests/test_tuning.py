@@ -14,18 +14,11 @@ import pandas as pd
 import pytest
 
 from fixtures_runs import command
+from headstart.errors import BadRequest
 from headstart.practical.recipe import RECIPE_A, RECIPE_B, Recipe
-from headstart.tuning import (
-    MOST_WORK,
-    Search,
-    first_guess,
-    hide_test_images,
-    read_best,
-    relative_work,
-    suggest,
-    take_up,
-    tune,
-)
+from headstart.tuning import Search, hide_test_images, take_up, tune
+from headstart.tuning.results import read_best
+from headstart.tuning.space import MOST_WORK, first_guess, relative_work, suggest
 
 if TYPE_CHECKING:
     from headstart.practical.data import Dataset
@@ -35,10 +28,10 @@ if TYPE_CHECKING:
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Networks that train in a second."""
     tiny = dict.fromkeys(("32-32-64-64", "64-64-128-128"), (4, 4, 8, 8))
-    monkeypatch.setattr("headstart.tuning.WIDTHS", tiny)
+    monkeypatch.setattr("headstart.tuning.space.WIDTHS", tiny)
     recipe = replace(RECIPE_A, widths=(4, 4, 8, 8), shift=0)
-    monkeypatch.setattr("headstart.tuning.RECIPE_A", recipe)
-    monkeypatch.setattr("headstart.tuning.RECIPE_B", recipe)
+    for name in ("tuning.RECIPE_A", "tuning.space.RECIPE_A", "tuning.space.RECIPE_B"):
+        monkeypatch.setattr(f"headstart.{name}", recipe)
 
 
 def quiet(line: str) -> None:
@@ -130,6 +123,23 @@ def test_a_second_sitting_goes_on_and_does_no_more_than_asked(digits: Dataset, s
     tune(search, tmp_path, trials=3, say=quiet)
     assert (tmp_path / "trials.csv").read_text().startswith(before)
     assert len(pd.read_csv(tmp_path / "trials.csv")) == 3
+
+
+def test_another_search_in_the_same_folder_is_refused(digits: Dataset, small: None, tmp_path: Path) -> None:
+    search = Search("a", hide_test_images(digits), [(4, 9)], epochs=1)
+    tune(search, tmp_path, trials=1, say=quiet)
+    before = (tmp_path / "trials.csv").read_text()
+    for other in ({"epochs": 2}, {"pairs": [(3, 5)]}, {"dataset": hide_test_images(digits, images=0.5)}):
+        with pytest.raises(BadRequest, match="holds another search"):
+            tune(replace(search, **other), tmp_path, trials=2, say=quiet)
+    assert (tmp_path / "trials.csv").read_text() == before
+
+
+def test_a_source_is_trained_once_for_all_sittings(digits: Dataset, small: None, tmp_path: Path) -> None:
+    search, lines = Search("b", hide_test_images(digits), [(4, 9), (3, 5)], epochs=1), list[str]()
+    tune(search, tmp_path, trials=1, say=lines.append)
+    tune(search, tmp_path, trials=2, say=lines.append)
+    assert ["network A" in line for line in lines] == [True, True, False, False]
 
 
 def test_what_a_killed_process_was_trying_is_tried_again(tmp_path: Path) -> None:

@@ -32,12 +32,12 @@ with atheris.instrument_imports(include=["headstart", "numpy.lib", *READERS]):
     from rich.console import Console
 
     from headstart.batches import BATCHES, read_archive, read_batch
-    from headstart.cli import show_results
     from headstart.errors import BadRequest
     from headstart.finished import read_run
     from headstart.reading import read_arrays
     from headstart.report import write_report
     from headstart.store import write_arrays
+    from headstart.tables import show_results
     from test_batches import batch
     from test_reading import content
 

@@ -1,0 +1,79 @@
+"""The recipes among which is searched."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from headstart.practical.recipe import RECIPE_A, RECIPE_B, Recipe
+from headstart.study.reckon import layer_work
+
+if TYPE_CHECKING:
+    import optuna
+
+STANDARD = Recipe(widths=(32, 32, 64, 64), pools=(2, 4), units=512)  # the network that work is counted by
+MOST_WORK = 1.4  # times its multiplications: a slower network has to be refused
+WIDTHS = {
+    "-".join(map(str, widths)): widths
+    for widths in [
+        (32, 32, 64, 64),
+        (32, 64, 64, 128),
+        (32, 64, 96, 128),
+        (32, 64, 128, 128),
+        (32, 64, 128, 192),
+        (32, 96, 128, 128),
+        (48, 96, 128, 192),
+        (64, 64, 128, 128),
+    ]
+}
+POOLS = {f"{first} and {second}": (first, second) for first, second in [(2, 4), (1, 3), (1, 2), (2, 3)]}
+
+
+def suggest(trial: optuna.Trial, part: str) -> Recipe:
+    """A recipe from the space that is searched. B has A's network: only its training is open."""
+    training: dict[str, Any] = {
+        "learning_rate": trial.suggest_float("learning_rate", 3e-4, 6e-3, log=True),
+        "warmup": trial.suggest_float("warmup", 0.05, 0.4),
+        "decay": trial.suggest_categorical("decay", ["cosine", "linear"]),
+        "batch_size": trial.suggest_categorical("batch_size", [64, 128, 256]),
+        "label_smoothing": trial.suggest_categorical("label_smoothing", [0.0, 0.05, 0.1]),
+        "weight_decay": trial.suggest_categorical("weight_decay", [0.0, 0.01, 0.1]),
+        "dropout": tuple(
+            trial.suggest_float(f"dropout_{place}", 0.0, most, step=0.05)
+            for place, most in (("pool1", 0.2), ("fc1", 0.5), ("fc2", 0.6))
+        ),
+        "mirror": trial.suggest_categorical("mirror", [True, False]),
+    }
+    if part == "b":
+        return replace(RECIPE_B, **training)
+    return replace(
+        RECIPE_A,
+        **training,
+        shift=trial.suggest_int("shift", 0, 4, step=2),
+        widths=WIDTHS[trial.suggest_categorical("widths", list(WIDTHS))],
+        pools=POOLS[trial.suggest_categorical("pools", list(POOLS))],
+        units=trial.suggest_categorical("units", [256, 512]),
+        initialisation=trial.suggest_categorical("initialisation", ["glorot_uniform", "he_normal"]),
+    )
+
+
+def first_guess(part: str) -> dict[str, Any]:
+    """The parameters of the recipe that stands, with which the search begins."""
+    recipe = RECIPE_A if part == "a" else RECIPE_B
+    pool1, fc1, fc2 = recipe.dropout
+    guess: dict[str, Any] = {"dropout_pool1": pool1, "dropout_fc1": fc1, "dropout_fc2": fc2}
+    names = ["learning_rate", "warmup", "decay", "batch_size", "label_smoothing", "weight_decay", "mirror"]
+    if part == "a":
+        names += ["shift", "units", "initialisation"]
+        guess |= {"widths": name_of(WIDTHS, recipe.widths), "pools": name_of(POOLS, recipe.pools)}
+    return guess | {name: getattr(recipe, name) for name in names}
+
+
+def name_of(choices: dict[str, Any], value: Any) -> str:
+    """The name of one of the choices."""
+    return next(name for name, choice in choices.items() if choice == value)
+
+
+def relative_work(recipe: Recipe) -> float:
+    """Multiplications of a recipe's network, as a part of the standard one's."""
+    return float(layer_work(recipe).sum() / layer_work(STANDARD).sum())
