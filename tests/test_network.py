@@ -82,15 +82,18 @@ def test_what_else_draws_random_numbers_does_not_touch_the_weights() -> None:
 
 
 @pytest.mark.parametrize(
-    ("pools", "order", "features"),
+    ("pools", "strides", "order", "features"),
     [
-        ((2, 4), ["conv1", "conv2", "pool1", "dropout1", "conv3", "conv4", "pool2"], 8 * 8 * 8),
-        ((1, 3), ["conv1", "pool1", "dropout1", "conv2", "conv3", "pool2", "conv4"], 8 * 8 * 8),
-        ((1, 2), ["conv1", "pool1", "dropout1", "conv2", "pool2", "conv3", "conv4"], 8 * 8 * 8),
+        ((2, 4), (1, 1, 1, 1), ["conv1", "conv2", "pool1", "dropout1", "conv3", "conv4", "pool2"], 8 * 8 * 8),
+        ((1, 3), (1, 1, 1, 1), ["conv1", "pool1", "dropout1", "conv2", "conv3", "pool2", "conv4"], 8 * 8 * 8),
+        ((1, 2), (1, 1, 1, 2), ["conv1", "pool1", "dropout1", "conv2", "pool2", "conv3", "conv4"], 4 * 4 * 8),
+        ((1, 4), (1, 1, 2, 1), ["conv1", "pool1", "dropout1", "conv2", "conv3", "conv4", "pool2"], 4 * 4 * 8),
     ],
 )
-def test_pooling_stands_where_the_recipe_says(pools: tuple[int, int], order: list[str], features: int) -> None:
-    network = build_network(2, replace(SMALL, pools=pools), PLAIN, seed=0)
+def test_the_picture_is_halved_where_the_recipe_says(
+    pools: tuple[int, int], strides: tuple[int, int, int, int], order: list[str], features: int
+) -> None:
+    network = build_network(2, replace(SMALL, pools=pools, strides=strides), PLAIN, seed=0)
     names = [layer.name for layer in network.layers]
     assert names == ["normalise", *order, "flatten", "dropout2", "fc1", "dropout3", "fc2"]
     assert network.get_layer("fc1").kernel.shape == (features, 16)

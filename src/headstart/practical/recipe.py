@@ -25,7 +25,8 @@ class Recipe:
     """How a network is built and trained."""
 
     widths: tuple[int, int, int, int] = (32, 32, 64, 64)  # channels of conv1 to conv4
-    pools: tuple[int, int] = (2, 4)  # behind which of the convolutional layers
+    strides: tuple[int, int, int, int] = (1, 1, 1, 1)  # of conv1 to conv4: 2 halves the picture
+    pools: tuple[int, int] = (2, 4)  # behind which of the convolutional layers; each halves the picture, too
     units: int = 512  # of fc1
     initialisation: str = "glorot_uniform"  # of the weights; Keras' name
     dropout: tuple[float, float, float] = (0.1, 0.25, 0.5)  # behind the first pooling, in front of fc1 and of fc2
