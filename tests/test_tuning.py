@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
+import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -12,11 +14,12 @@ import numpy as np
 import optuna
 import pandas as pd
 import pytest
+from filelock import FileLock
 
 from fixtures_runs import command
 from headstart.errors import BadRequest
 from headstart.practical.recipe import RECIPE_A, RECIPE_B, Recipe
-from headstart.tuning import Search, hide_test_images, take_up, tune
+from headstart.tuning import Search, claim, hide_test_images, take_up, trial_lock, tune
 from headstart.tuning.results import read_best
 from headstart.tuning.space import MOST_WORK, STANDARD, first_guess, relative_work, suggest
 
@@ -143,20 +146,31 @@ def test_a_source_is_trained_once_for_all_sittings(digits: Dataset, small: None,
 
 
 def test_what_a_killed_process_was_trying_is_tried_again(tmp_path: Path) -> None:
-    import socket
-
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
     study = optuna.create_study()
     study.enqueue_trial({"x": 0.25})
-    trial = study.ask()
-    trial.suggest_float("x", 0, 1)
-    trial.set_user_attr("process", f"{socket.gethostname()} {dead.pid}")
-    elsewhere = study.ask()
-    elsewhere.set_user_attr("process", f"another-machine {dead.pid}")
-    take_up(study)
+    study.ask().suggest_float("x", 0, 1)
+    others = study.ask()
+    with trial_lock(tmp_path, others.number):
+        assert take_up(study, tmp_path) == 1
     assert [trial.state.name for trial in study.trials] == ["FAIL", "RUNNING", "WAITING"]
     assert study.ask().suggest_float("x", 0, 1) == 0.25
+
+
+def test_the_last_trial_is_waited_for_and_done_by_who_waits_if_its_process_dies(tmp_path: Path) -> None:
+    study = optuna.create_study()
+    theirs = study.ask()
+    dying = FileLock(trial_lock(tmp_path, theirs.number).lock_file, thread_local=False)
+    dying.acquire()
+    threading.Timer(1.5, dying.release).start()
+    began = time.monotonic()
+    claimed = claim(study, 1, tmp_path, FileLock(tmp_path / "turn"))
+    assert claimed is not None
+    assert time.monotonic() - began >= 1.5
+    trial, at_work = claimed
+    with at_work:
+        assert take_up(study, tmp_path) == 1
+        study.tell(trial, 0.5)
+    assert claim(study, 1, tmp_path, FileLock(tmp_path / "turn")) is None
 
 
 def test_two_processes_share_a_search_and_a_kill_costs_one_trial(tmp_path: Path) -> None:

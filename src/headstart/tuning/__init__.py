@@ -10,10 +10,9 @@ and a killed one goes on from.
 
 from __future__ import annotations
 
-import os
-import socket
+import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -125,21 +124,23 @@ def tune(search: Search, folder: Path, trials: int, say: Callable[[str], object]
         sampler=optuna.samplers.TPESampler(multivariate=True, constant_liar=True, n_startup_trials=12),
         pruner=optuna.pruners.MedianPruner(n_startup_trials=8, n_warmup_steps=max(0, search.epochs // 2 - 1)),
     )
-    asked = search.describe()
-    join(study, asked, folder)
-    take_up(study)
+    asked, turn = search.describe(), FileLock(folder / ".turn.lock")
+    with turn:
+        join(study, asked, folder)
     sources = train_sources(search, folder, say) if search.part == "b" else []
-    while len(ended(study)) < trials:
-        trial = study.ask()
-        trial.set_user_attr("process", here())
-        try:
-            study.tell(trial, try_recipe(trial, search, sources))
-        except optuna.TrialPruned as reason:
-            study.tell(trial, state=optuna.trial.TrialState.PRUNED)
-            say(f"trial {trial.number}: {reason}")
-        else:
-            say(f"trial {trial.number}: {trial.user_attrs['seconds']:.0f} s, {study.trials[trial.number].value:.2%}")
-        write_results(study, asked, search.dataset.name, folder)
+    while (claimed := claim(study, trials, folder, turn)) is not None:
+        trial, at_work = claimed
+        with at_work:
+            try:
+                accuracy = try_recipe(trial, search, sources)
+            except optuna.TrialPruned as reason:
+                study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+                say(f"trial {trial.number}: {reason}")
+            else:
+                study.tell(trial, accuracy)
+                say(f"trial {trial.number}: {trial.user_attrs['seconds']:.0f} s, {accuracy:.2%}")
+        with turn:
+            write_results(study, asked, search.dataset.name, folder)
     return folder
 
 
@@ -154,29 +155,37 @@ def join(study: optuna.Study, asked: dict[str, Any], folder: Path) -> None:
         raise BadRequest(f"--out {folder}: it holds another search ({others}); ask for that, or name another folder")
 
 
-def here() -> str:
-    """This process, among all that may share the journal."""
-    return f"{socket.gethostname()} {os.getpid()}"
+def claim(
+    study: optuna.Study, trials: int, folder: Path, turn: FileLock
+) -> tuple[optuna.Trial, AbstractContextManager[Any]] | None:
+    """The next trial and the lock that says somebody is at it; None when the search has all its trials.
+
+    Where others are at the last ones it waits for them: what a killed process leaves falls to those who wait.
+    """
+    while True:
+        with turn:
+            at_work = take_up(study, folder)
+            done = len(ended(study))
+            if done >= trials:
+                return None
+            if done + at_work < trials:
+                trial = study.ask()
+                return trial, trial_lock(folder, trial.number).acquire()
+        time.sleep(1)
 
 
-def take_up(study: optuna.Study) -> None:
-    """What killed processes of this machine were trying is tried again."""
+def take_up(study: optuna.Study, folder: Path) -> int:
+    """What killed processes were trying waits to be tried again. How many trials somebody is at."""
     for trial in study.get_trials(states=(optuna.trial.TrialState.RUNNING,)):
-        host, _, pid = trial.user_attrs.get("process", "").rpartition(" ")
-        if host == socket.gethostname() and not alive(int(pid)):
+        with suppress(Timeout), trial_lock(folder, trial.number).acquire(timeout=0):
             study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
             study.enqueue_trial(trial.params)
+    return len(study.get_trials(states=(optuna.trial.TrialState.RUNNING,)))
 
 
-def alive(pid: int) -> bool:
-    """Whether a process of this machine is still there."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+def trial_lock(folder: Path, number: int) -> FileLock:
+    """Held as long as somebody is at the trial: the system frees it with the process, however that ends."""
+    return FileLock(folder / f".trial-{number}.lock")
 
 
 def train_sources(search: Search, folder: Path, say: Callable[[str], object]) -> list[Any]:
