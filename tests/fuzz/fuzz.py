@@ -14,6 +14,7 @@ import io
 import json
 import os
 import random
+import subprocess
 import sys
 import tarfile
 import tempfile
@@ -39,7 +40,6 @@ with atheris.instrument_imports(include=["headstart", "numpy.lib", *READERS]):
     from headstart.store import write_arrays
     from headstart.tables import show_results
     from test_batches import batch
-    from test_reading import content
 
 FOLDER = Path(tempfile.mkdtemp(dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
 NOWHERE = Console(file=io.StringIO())
@@ -55,10 +55,11 @@ def written(data: bytes, name: str) -> Path:
 
 def run(data: bytes) -> None:
     """What `headstart run` shows again, and what `headstart report` makes a page of."""
-    found = read_run(written(data, "run.json").parent)
-    show_results(FOLDER, NOWHERE)
+    folder = written(data, "run/run.json").parent
+    found = read_run(folder)
+    show_results(folder, NOWHERE)
     NOWHERE.file.seek(0)
-    write_report(FOLDER, found)
+    write_report(folder, found)
 
 
 TARGETS: dict[str, tuple[Callable[[bytes], object], tuple[type[Exception], ...]]] = {
@@ -71,7 +72,7 @@ STRANGE = (None, True, -1, 10**400, 1e308, float("nan"), float("inf"), "", "\x1b
 
 
 def seeds() -> dict[str, bytes]:
-    """What headstart writes, small."""
+    """What headstart writes, small. The run's other files stay beside its run.json, so that a page can be made."""
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as tar:
         for name in BATCHES:
@@ -79,8 +80,10 @@ def seeds() -> dict[str, bytes]:
             member.size = len(batch(1))
             tar.addfile(member, io.BytesIO(batch(1)))
     write_arrays(FOLDER / "seed", {"weight_0": np.zeros((2, 3), np.float32), "rows": np.array("[]")})
+    run = "from headstart.cli import main; main()", "run", "49", "--data", "digits", "--epochs", "1"
+    subprocess.run([sys.executable, "-c", *run, "--out", FOLDER / "run"], check=True)  # its memory is not counted here
     return {
-        "run": json.dumps(content()).encode(),
+        "run": (FOLDER / "run" / "run.json").read_bytes(),
         "archive": archive.getvalue(),
         "batch": batch(1),
         "arrays": (FOLDER / "seed").read_bytes(),
@@ -113,14 +116,15 @@ def main() -> None:
     read, refuses = TARGETS[name]
     corpus = Path(next((option for option in options if option[0] != "-"), FOLDER / "corpus"))
     corpus.mkdir(exist_ok=True)
-    (corpus / "seed").write_bytes(seeds()[name])
+    seed = seeds()[name]
+    (corpus / "seed").write_bytes(seed)
 
     def once(data: bytes) -> None:
         with suppress(refuses):
             read(data)
 
     mutator = {"custom_mutator": mutate_json} if name == "run" else {}
-    limits = ("-timeout=5", "-rss_limit_mb=1150", f"-max_len={4 * len(seeds()[name])}")
+    limits = ("-timeout=5", "-rss_limit_mb=1150", f"-max_len={4 * len(seed)}")
     atheris.Setup([sys.argv[0], *limits, *(o for o in options if o[0] == "-"), str(corpus)], once, **mutator)
     atheris.Fuzz()
 
