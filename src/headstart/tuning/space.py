@@ -11,9 +11,8 @@ from headstart.study.reckon import layer_work
 if TYPE_CHECKING:
     import optuna
 
-STANDARD = Recipe(
-    widths=(32, 32, 64, 64), strides=(1, 1, 1, 1), pools=(2, 4), units=512
-)  # the network that work is counted by
+# The network that work is counted by:
+STANDARD = Recipe(widths=(32, 32, 64, 64), strides=(1, 1, 1, 1), pools=(2, 4), units=512)
 MOST_WORK = 1.4  # times its multiplications: a slower network has to be refused
 WIDTHS = {
     "-".join(map(str, widths)): widths
