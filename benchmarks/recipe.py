@@ -2,10 +2,10 @@
 
     python benchmarks/recipe.py accuracy|ablation|time OUT [--data PATH] [--seeds 3] [--images 1.0] [--workers 2]
 
-`accuracy` trains the recipe without 4 and 9, without 3 and 5, and on all ten classes; `ablation` trains it without 4 and 9, each ingredient taken away once. Every trained network is a file in OUT,
-so that the same command goes on where it stopped; OUT/results.csv has a row for each, and a summary is printed.
-`time` does the whole practical for three epochs, with the recipe's network and with the standard one in turn, in this
-process; OUT/seconds.csv has a row for each.
+`accuracy` trains the recipe without 4 and 9, without 3 and 5, and on all ten classes; `ablation` trains it without 4
+and 9, each ingredient taken away once. Every trained network is a file in OUT, so that the same command goes on where
+it stopped; OUT/results.csv has a row for each, and a summary is printed. `time` does the whole practical for three
+epochs, with the recipe's network and with the standard one in turn; OUT/seconds.csv has a row for each.
 """
 
 import argparse
