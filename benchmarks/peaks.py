@@ -1,4 +1,4 @@
-"""What this machine can do at best: operations a second of a large matrix product and of a convolution (conv4's).
+"""What this machine can do at best: operations a second of a large matrix product and of a convolution (64 channels).
 
 Prints one JSON object: {"matmul": per second, "convolution": per second}, the best of a few tries.
 """

@@ -34,13 +34,12 @@ def network(classes):
     return keras.Sequential(
         [
             keras.Input((32, 32, 3)),
-            layers.Conv2D(32, 3, padding="same", activation="relu"),
-            layers.Conv2D(32, 3, padding="same", activation="relu"),
+            layers.Conv2D(48, 3, padding="same", activation="relu"),
             layers.MaxPooling2D(),
-            layers.Dropout(0.1),
-            layers.Conv2D(64, 3, padding="same", activation="relu"),
-            layers.Conv2D(64, 3, padding="same", activation="relu"),
+            layers.Conv2D(96, 3, padding="same", activation="relu"),
             layers.MaxPooling2D(),
+            layers.Conv2D(192, 3, padding="same", activation="relu"),
+            layers.Conv2D(256, 3, strides=2, padding="same", activation="relu"),
             layers.Flatten(),
             layers.Dropout(0.25),
             layers.Dense(512, activation="relu"),

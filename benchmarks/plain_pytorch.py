@@ -15,10 +15,10 @@ from torch import nn
 
 def network(classes):
     return nn.Sequential(
-        *(nn.Conv2d(3, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 32, 3, padding=1), nn.ReLU()),
-        *(nn.MaxPool2d(2), nn.Dropout(0.1)),
-        *(nn.Conv2d(32, 64, 3, padding=1), nn.ReLU(), nn.Conv2d(64, 64, 3, padding=1), nn.ReLU()),
-        *(nn.MaxPool2d(2), nn.Flatten(), nn.Dropout(0.25)),
+        *(nn.Conv2d(3, 48, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Conv2d(48, 96, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Conv2d(96, 192, 3, padding=1), nn.ReLU(), nn.Conv2d(192, 256, 3, stride=2, padding=1), nn.ReLU()),
+        *(nn.Flatten(), nn.Dropout(0.25)),
         *(nn.Linear(4096, 512), nn.ReLU(), nn.Dropout(0.5), nn.Linear(512, classes)),
     ).to(memory_format=torch.channels_last)
 

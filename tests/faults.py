@@ -4,9 +4,9 @@
 
 does WORK (see WORKS) undisturbed and counts its operations: each file opened to be written, each write to it, each
 fsync, chmod, rename and removal, each folder made or removed. Then, for every EVERY-th of them, it does the work in a
-new folder, where this operation meets FAULT: `kill` is a SIGKILL, with `full` the disk is full from there on. Then the
-same command is given again. What it prints is a line of JSON for each: how many operations there are, how many were
-struck, and every problem.
+new folder, where this operation meets FAULT: `kill` is a SIGKILL, with `full` the disk is full and with `slow` it takes
+a fiftieth of a second for each operation, from there on. Then the same command is given again. What it prints is a line
+of JSON for each: how many operations there are, how many were struck, and every problem.
 
 Nothing is trained but numbers that follow each other (`real` aside), so that a work takes part of a second; it is the
 real command that does the rest. TensorFlow is imported once, and never starts in the process that forks.
@@ -24,6 +24,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -254,16 +255,22 @@ class Operations:
             os.kill(os.getpid(), signal.SIGKILL)
         if self.fault == "full" and needs_room and 0 < self.at <= self.count:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if self.fault == "slow" and 0 < self.at <= self.count:
+            time.sleep(0.02)
 
 
 class File(io.BufferedWriter):
-    """A file that is written 4,096 bytes at a time."""
+    """A file of which 4,096 bytes are written, then 8,192 at most, and so on: a page has two million."""
 
     def __init__(self, file: Any, operations: Operations) -> None:
         class Raw(io.FileIO):
+            most = 4096
+
             def write(self, data: Any) -> int:
                 operations.operation(f"/proc/self/fd/{self.fileno()}", needs_room=True)
-                return super().write(data[:4096])
+                written = super().write(data[: self.most])
+                self.most *= 2
+                return written
 
         super().__init__(Raw(file, "wb"))
 
@@ -333,7 +340,7 @@ def strike(what: str, fault: str, every: int, home: Path) -> dict[str, Any]:
         after = results(what, place)
         wrong = {
             "torn": [path for path, content in left.items() if (path, digest(content)) not in whole and what != "real"],
-            "first status": status if fault == "kill" and status != -signal.SIGKILL else None,
+            "first status": status if status != {"kill": -signal.SIGKILL, "slow": right}.get(fault, status) else None,
             "not told": said if fault == "full" and not told(status, said, right) else None,
             "part files": [p for p in contents(place) if ".part/" in f"{p}/"]
             if fault == "full" or what == "run"

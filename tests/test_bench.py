@@ -13,6 +13,10 @@ from typing import Any
 
 import pytest
 
+from headstart.practical.network import build_network
+from headstart.practical.recipe import RECIPE_A
+from headstart.tuning.space import STANDARD
+
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 KEYS = {
     *("network_a_ratio", "scratch_ratio", "last_layer_ratio", "two_layers_ratio", "practical_ratio"),
@@ -58,9 +62,26 @@ def test_a_ratio_is_the_median_of_those_within_a_round() -> None:
     assert report["network_a_ratio"] == report["practical_ratio"] == pytest.approx(sorted(within)[1], abs=1e-3)
     assert report["plain_without_stall_ratio"] == pytest.approx((11 + 19 * 9) / 84, abs=1e-3)
     assert report["peak_rss_ratio"] == 0.5
-    work = 1000 * bench.FLOP_TRAINING + 200 * bench.FLOP_PREDICTING
+    training, predicting = bench.flop()
+    work = 1000 * training + 200 * predicting
     assert report["roofline_fraction"] == pytest.approx(work / 4 / 1e11, abs=1e-3)
     assert report["seconds_of_20_epochs"]["plain"]["scratch"] == pytest.approx(20.2)
+
+
+def test_the_plain_script_has_the_recipes_network() -> None:
+    plain = load("plain_keras").network(8)
+    ours = build_network(8, RECIPE_A, ([0.0] * 3, [1.0] * 3), seed=0)
+    for kind in ("Conv2D", "MaxPooling2D", "Dropout", "Dense"):
+        pair = [[layer for layer in network.layers if type(layer).__name__ == kind] for network in (ours, plain)]
+        described = [[(layer.output.shape, getattr(layer, "rate", 0)) for layer in found] for found in pair]
+        assert described[0] == described[1]
+
+
+def test_work_is_counted_as_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headstart.practical.recipe.RECIPE_A", STANDARD)
+    convolutions = 2 * 9 * (3 * 32 * 1024 + 32 * 32 * 1024 + 32 * 64 * 256 + 64 * 64 * 256)
+    forward = convolutions + 2 * (64 * 64 * 512 + 512)
+    assert bench.flop() == (3 * forward - 2 * 9 * 3 * 32 * 1024, forward)
 
 
 def test_pytorch_where_it_was_measured_has_its_ratios_too() -> None:

@@ -25,7 +25,7 @@ from headstart.practical.network import (
 from headstart.practical.recipe import RECIPE_A, Recipe
 
 PLAIN = ([0.0] * 3, [1.0] * 3)
-SMALL = Recipe(widths=(4, 4, 8, 8), units=16)
+SMALL = Recipe(widths=(4, 4, 8, 8), units=16, dropout=(0.1, 0.25, 0.5))
 
 
 def some_images(n: int = 6) -> np.ndarray:
@@ -50,20 +50,20 @@ def test_the_network_is_the_specifications() -> None:
 
 
 def test_it_has_as_many_weights_as_counted_by_hand() -> None:
-    network = build_network(2, Recipe(widths=(32, 32, 64, 64), units=512), PLAIN, seed=0)
+    network = build_network(2, Recipe(), PLAIN, seed=0)
     sizes = [sum(weight.size for weight in network.get_layer(name).get_weights()) for name in WEIGHT_LAYERS]
     assert sizes == [
-        3 * 3 * 3 * 32 + 32,
-        3 * 3 * 32 * 32 + 32,
-        3 * 3 * 32 * 64 + 64,
-        3 * 3 * 64 * 64 + 64,
-        8 * 8 * 64 * 512 + 512,
+        3 * 3 * 3 * 48 + 48,
+        3 * 3 * 48 * 96 + 96,
+        3 * 3 * 96 * 192 + 192,
+        3 * 3 * 192 * 256 + 256,
+        4 * 4 * 256 * 512 + 512,
         512 * 2 + 2,
     ]
     table = layer_table(network).set_index("layer")
     assert table["parameters"].sum() == sum(sizes)
     assert table.loc["fc1", ["kind", "activation", "output"]].tolist() == ["Dense", "relu", "512"]
-    assert table.loc["pool2", "output"] == "8 × 8 × 64"
+    assert table.loc["pool2", "output"] == "8 × 8 × 96"
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others() -> None:
@@ -82,15 +82,18 @@ def test_what_else_draws_random_numbers_does_not_touch_the_weights() -> None:
 
 
 @pytest.mark.parametrize(
-    ("pools", "order", "features"),
+    ("pools", "strides", "order", "features"),
     [
-        ((2, 4), ["conv1", "conv2", "pool1", "dropout1", "conv3", "conv4", "pool2"], 8 * 8 * 8),
-        ((1, 3), ["conv1", "pool1", "dropout1", "conv2", "conv3", "pool2", "conv4"], 8 * 8 * 8),
-        ((1, 2), ["conv1", "pool1", "dropout1", "conv2", "pool2", "conv3", "conv4"], 8 * 8 * 8),
+        ((2, 4), (1, 1, 1, 1), ["conv1", "conv2", "pool1", "dropout1", "conv3", "conv4", "pool2"], 8 * 8 * 8),
+        ((1, 3), (1, 1, 1, 1), ["conv1", "pool1", "dropout1", "conv2", "conv3", "pool2", "conv4"], 8 * 8 * 8),
+        ((1, 2), (1, 1, 1, 2), ["conv1", "pool1", "dropout1", "conv2", "pool2", "conv3", "conv4"], 4 * 4 * 8),
+        ((1, 4), (1, 1, 2, 1), ["conv1", "pool1", "dropout1", "conv2", "conv3", "conv4", "pool2"], 4 * 4 * 8),
     ],
 )
-def test_pooling_stands_where_the_recipe_says(pools: tuple[int, int], order: list[str], features: int) -> None:
-    network = build_network(2, replace(SMALL, pools=pools), PLAIN, seed=0)
+def test_the_picture_is_halved_where_the_recipe_says(
+    pools: tuple[int, int], strides: tuple[int, int, int, int], order: list[str], features: int
+) -> None:
+    network = build_network(2, replace(SMALL, pools=pools, strides=strides), PLAIN, seed=0)
     names = [layer.name for layer in network.layers]
     assert names == ["normalise", *order, "flatten", "dropout2", "fc1", "dropout3", "fc2"]
     assert network.get_layer("fc1").kernel.shape == (features, 16)
@@ -99,13 +102,19 @@ def test_pooling_stands_where_the_recipe_says(pools: tuple[int, int], order: lis
     assert head.layers[0].name == "dropout2"
 
 
+def test_a_dropout_of_nothing_is_no_layer() -> None:
+    network = build_network(2, replace(SMALL, dropout=(0.0, 0.5, 0.0)), PLAIN, seed=0)
+    assert [layer.name for layer in network.layers if isinstance(layer, layers.Dropout)] == ["dropout2"]
+
+
 def test_the_initialisation_is_the_recipes() -> None:
     """No uniform number is beyond 1.74 times their deviation; of Kaiming's, a truncated normal, some are."""
     beyond = {}
     for name in ("glorot_uniform", "he_normal"):
-        kernel = np.asarray(build_network(2, replace(SMALL, initialisation=name), PLAIN, 0).get_layer("fc1").kernel)
+        recipe = replace(SMALL, units=64, initialisation=name)
+        kernel = np.asarray(build_network(2, recipe, PLAIN, 0).get_layer("fc1").kernel)
         beyond[name] = np.mean(np.abs(kernel) > 1.75 * kernel.std())
-        fan = {"glorot_uniform": (512 + 16) / 2, "he_normal": 512 / 2}[name]
+        fan = {"glorot_uniform": (128 + 64) / 2, "he_normal": 128 / 2}[name]
         assert kernel.std() == pytest.approx(fan**-0.5, rel=0.05)
     assert beyond["glorot_uniform"] == 0 < beyond["he_normal"]
 
@@ -158,7 +167,7 @@ def test_prefix_and_head_are_the_network_cut_in_two(frozen: int) -> None:
 
 def test_the_dropout_in_front_of_the_first_trained_layer_belongs_to_the_head() -> None:
     network = build_network(2, SMALL, PLAIN, seed=0)
-    for frozen, first in ((2, "dropout1"), (4, "dropout2"), (5, "dropout3")):
+    for frozen, first in ((1, "dropout1"), (4, "dropout2"), (5, "dropout3")):
         assert split_network(network, frozen)[1].layers[0].name == first
 
 

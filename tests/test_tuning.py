@@ -21,7 +21,7 @@ from headstart.errors import BadRequest
 from headstart.practical.recipe import RECIPE_A, RECIPE_B, Recipe
 from headstart.tuning import Search, claim, hide_test_images, take_up, trial_lock, tune
 from headstart.tuning.results import read_best
-from headstart.tuning.space import MOST_WORK, first_guess, relative_work, suggest
+from headstart.tuning.space import MOST_WORK, STANDARD, first_guess, relative_work, suggest
 
 if TYPE_CHECKING:
     from headstart.practical.data import Dataset
@@ -74,11 +74,11 @@ def test_the_search_begins_with_the_recipe_that_stands() -> None:
 
 
 def test_work_is_reckoned_from_the_layers() -> None:
-    assert relative_work(Recipe()) == 1.0
+    assert relative_work(STANDARD) == 1.0
     # conv2's products fall to a quarter where a pooling stands in front of it, conv3's stay
     earlier = 1 - 0.75 * (9 * 32 * 32 * 1024) / 26_285_568
-    assert relative_work(replace(Recipe(), pools=(1, 4))) < earlier + 0.5
-    assert relative_work(replace(Recipe(), widths=(64, 64, 128, 128))) > 3
+    assert relative_work(replace(STANDARD, pools=(1, 4))) < earlier + 0.5
+    assert relative_work(replace(STANDARD, widths=(64, 64, 128, 128))) > 3
 
 
 def test_a_network_that_costs_too_much_is_refused_untrained(digits: Dataset, tmp_path: Path, monkeypatch) -> None:

@@ -2,11 +2,12 @@
 ## The network
 
 Four convolutional layers, two max-pooling layers, two fully connected layers: six layers with weights, named `conv1`
-to `conv4`, `fc1` and `fc2`. ReLU follows each but the last, which has softmax. Small 3 × 3 kernels in a row see as
-far as one large kernel with fewer weights; each pooling halves the picture, and there are more channels behind it.
-Dropout stands behind the first pooling and in front of `fc1` and `fc2`. The first layer normalises each colour with the
-mean and variance of the *training* images (where weights are copied, of those that the source was trained on), so
-that a saved network takes raw pixels from 0 to 255.
+to `conv4`, `fc1` and `fc2`. ReLU follows each but the last, which has softmax. Small 3 × 3 kernels in a row see as far
+as one large kernel with fewer weights; each pooling halves the picture, as does a convolution that takes every second
+step, and there are more channels behind it. Dropout stands in front of `fc1` and `fc2` and, if the recipe says so,
+behind the first pooling. The first layer normalises each colour with the mean and variance of the *training* images
+(where weights are copied, of those that the source was trained on), so that a saved network takes raw pixels from 0 to
+255.
 """
 
 from __future__ import annotations
@@ -35,22 +36,24 @@ def build_network(classes: int, recipe: Recipe, statistics: Statistics, seed: in
     def random_weights() -> Any:
         return keras.initializers.get({"class_name": recipe.initialisation, "config": {"seed": next(seeds)}})
 
-    def dropout(place: int) -> layers.Layer:
-        return layers.Dropout(recipe.dropout[place], seed=next(seeds), dtype=dtype, name=f"dropout{place + 1}")
+    def add_dropout(place: int) -> None:
+        layer = layers.Dropout(recipe.dropout[place], seed=next(seeds), dtype=dtype, name=f"dropout{place + 1}")
+        if layer.rate > 0:
+            network.add(layer)
 
     network = keras.Sequential([keras.Input((32, 32, 3), name="image")], name="practical")
     network.add(layers.Normalization(mean=mean, variance=variance, name="normalise"))
-    for number, width in enumerate(recipe.widths, start=1):
+    for number, (width, stride) in enumerate(zip(recipe.widths, recipe.strides, strict=True), start=1):
         convolution: dict[str, Any] = {"padding": "same", "activation": "relu", "kernel_initializer": random_weights()}
-        network.add(layers.Conv2D(width, 3, **convolution, dtype=dtype, name=f"conv{number}"))
+        network.add(layers.Conv2D(width, 3, stride, **convolution, dtype=dtype, name=f"conv{number}"))
         if number in recipe.pools:
             network.add(layers.MaxPooling2D(dtype=dtype, name=f"pool{recipe.pools.index(number) + 1}"))
         if number == recipe.pools[0]:
-            network.add(dropout(0))
+            add_dropout(0)
     network.add(layers.Flatten(dtype=dtype, name="flatten"))
-    network.add(dropout(1))
+    add_dropout(1)
     network.add(layers.Dense(recipe.units, "relu", kernel_initializer=random_weights(), dtype=dtype, name="fc1"))
-    network.add(dropout(2))
+    add_dropout(2)
     network.add(layers.Dense(classes, "softmax", kernel_initializer=random_weights(), dtype="float32", name="fc2"))
     return network
 

@@ -1,18 +1,27 @@
 """
 ## The recipe
 
-Everything that decides how a network is built and trained stands in one place. The values are set by hand,
-from common practice, and not searched for on validation images. Those for part A come from an earlier trial whose test
-accuracy was known, so network A's may flatter a little; the strategies on B were not compared in choosing `RECIPE_B`.
+Everything that decides how a network is built and trained stands in one place. `RECIPE_A` was chosen on validation
+images: a tenth of the training images of one part A (without deer and truck), which the networks that were compared
+had not been trained on. 16 trainings of 5 to 20 epochs led to it (`docs/recipe.md` in the package's source has them
+all). They looked at no test image; the recipe that they set out from (learning rate, batches of 128, label smoothing,
+mirror image) had been tried on them once.
 
 - *Minimising the loss*: Adam with a learning rate that rises for a fifth of the training, so that the first, wild
-  gradients do no harm, and then falls to 0, so that the network settles.
-- *Holding down overfitting*: dropout; images that are mirrored and moved a little, which leaves their class as it is;
-  and label smoothing, which asks for less than full certainty: 95.6% for one of eight classes, 97.5% for one of two.
+  gradients do no harm, and then falls to 0 in a straight line, so that the network settles. Half or twice the rate,
+  batches of 64, a whitening first layer, and averaging the weights of the last steps were within chance of it; SGD
+  with momentum was a point behind.
+- *More features in the same time*: halving the picture three times instead of twice, and early, pays for more channels
+  than the 32-32-64-64 that one begins with. After 5 epochs that was worth about a point.
+- *Holding down overfitting*: dropout; weights that shrink a little in every step; label smoothing, which asks for less
+  than full certainty (95.6% for one of eight classes, 97.5% for one of two); and images that are mirrored and moved by
+  up to 4 pixels, which leaves their class as it is. Moved by 2 pixels, 95.0% of the training and 85.7% of the
+  validation images were classified rightly; moved by 4, 91.7% and 85.5%: as good, and a third less of a gap.
 
 Part A is trained with `RECIPE_A`. The three strategies on part B share `RECIPE_B`, so that none gets a longer
-training, a better learning rate or more augmentation than another; it moves no image, so that what frozen layers make
-of the two views that remain can be computed once.
+training, a better learning rate or more augmentation than another; its learning rate is set by hand, without a
+comparison of the strategies, and it moves no image, so that what frozen layers make of the two views that remain can be
+computed once.
 """
 
 from __future__ import annotations
@@ -24,20 +33,21 @@ from dataclasses import dataclass, replace
 class Recipe:
     """How a network is built and trained."""
 
-    widths: tuple[int, int, int, int] = (32, 32, 64, 64)  # channels of conv1 to conv4
-    pools: tuple[int, int] = (2, 4)  # behind which of the convolutional layers
+    widths: tuple[int, int, int, int] = (48, 96, 192, 256)  # channels of conv1 to conv4
+    strides: tuple[int, int, int, int] = (1, 1, 1, 2)  # of conv1 to conv4: 2 halves the picture
+    pools: tuple[int, int] = (1, 2)  # behind which of the convolutional layers; each halves the picture, too
     units: int = 512  # of fc1
     initialisation: str = "glorot_uniform"  # of the weights; Keras' name
-    dropout: tuple[float, float, float] = (0.1, 0.25, 0.5)  # behind the first pooling, in front of fc1 and of fc2
+    dropout: tuple[float, float, float] = (0.0, 0.25, 0.5)  # behind the first pooling, in front of fc1 and of fc2
     epochs: int = 20
     batch_size: int = 128
     learning_rate: float = 2e-3  # the highest; it rises to it in a straight line, then falls to 0
     warmup: float = 0.2  # the part of the training in which it rises
-    decay: str = "cosine"  # how it falls: along half a "cosine", or "linear"
+    decay: str = "linear"  # how it falls: along half a "cosine", or "linear"
     label_smoothing: float = 0.05
-    weight_decay: float = 0.0  # by which part, times the learning rate, a step shrinks every weight
+    weight_decay: float = 0.1  # by which part, times the learning rate, a step shrinks every weight
     mirror: bool = True  # show every image mirrored in every other epoch
-    shift: int = 2  # and moved by up to so many pixels
+    shift: int = 4  # and moved by up to so many pixels
     precision: str = "float32"  # or "bfloat16": faster where the processor has it
     seed: int = 0
 

@@ -64,6 +64,9 @@ def passes(network: Network, dataset: Dataset) -> float:
 
 def layer_work(recipe: Recipe) -> np.ndarray:
     """Multiplications for an image in each of the six weight layers, (6,); fc2's are next to none."""
-    areas = [(32 >> sum(pool < number for pool in recipe.pools)) ** 2 for number in (1, 2, 3, 4)]
-    convolutions = [9 * a * b * area for (a, b), area in zip(pairwise((3, *recipe.widths)), areas, strict=True)]
-    return np.array([*convolutions, 8 * 8 * recipe.widths[-1] * recipe.units, recipe.units], dtype=float)
+    side, work = 32, []
+    for number, (channels, width) in enumerate(pairwise((3, *recipe.widths)), start=1):
+        side = -(-side // recipe.strides[number - 1])
+        work.append(side**2 * 9 * channels * width)
+        side //= 2 if number in recipe.pools else 1
+    return np.array([*work, side**2 * recipe.widths[-1] * recipe.units, recipe.units], dtype=float)

@@ -11,22 +11,28 @@ from headstart.study.reckon import layer_work
 if TYPE_CHECKING:
     import optuna
 
-STANDARD = Recipe(widths=(32, 32, 64, 64), pools=(2, 4), units=512)  # the network that work is counted by
+# The network that work is counted by:
+STANDARD = Recipe(widths=(32, 32, 64, 64), strides=(1, 1, 1, 1), pools=(2, 4), units=512)
 MOST_WORK = 1.4  # times its multiplications: a slower network has to be refused
 WIDTHS = {
     "-".join(map(str, widths)): widths
     for widths in [
         (32, 32, 64, 64),
-        (32, 64, 64, 128),
         (32, 64, 96, 128),
         (32, 64, 128, 128),
-        (32, 64, 128, 192),
+        (32, 64, 128, 256),
         (32, 96, 128, 128),
-        (48, 96, 128, 192),
+        (48, 96, 192, 256),
         (64, 64, 128, 128),
     ]
 }
-POOLS = {f"{first} and {second}": (first, second) for first, second in [(2, 4), (1, 3), (1, 2), (2, 3)]}
+HALVINGS = {  # where the picture is halved: pools and strides
+    "pools 2 and 4": {"pools": (2, 4), "strides": (1, 1, 1, 1)},
+    "pools 1 and 3": {"pools": (1, 3), "strides": (1, 1, 1, 1)},
+    "pools 1 and 2": {"pools": (1, 2), "strides": (1, 1, 1, 1)},
+    "pools 1 and 4, conv3": {"pools": (1, 4), "strides": (1, 1, 2, 1)},
+    "pools 1 and 2, conv4": {"pools": (1, 2), "strides": (1, 1, 1, 2)},
+}
 
 
 def suggest(trial: optuna.Trial, part: str) -> Recipe:
@@ -51,7 +57,7 @@ def suggest(trial: optuna.Trial, part: str) -> Recipe:
         **training,
         shift=trial.suggest_int("shift", 0, 4, step=2),
         widths=WIDTHS[trial.suggest_categorical("widths", list(WIDTHS))],
-        pools=POOLS[trial.suggest_categorical("pools", list(POOLS))],
+        **HALVINGS[trial.suggest_categorical("halvings", list(HALVINGS))],
         units=trial.suggest_categorical("units", [256, 512]),
         initialisation=trial.suggest_categorical("initialisation", ["glorot_uniform", "he_normal"]),
     )
@@ -64,8 +70,9 @@ def first_guess(part: str) -> dict[str, Any]:
     guess: dict[str, Any] = {"dropout_pool1": pool1, "dropout_fc1": fc1, "dropout_fc2": fc2}
     names = ["learning_rate", "warmup", "decay", "batch_size", "label_smoothing", "weight_decay", "mirror"]
     if part == "a":
+        halvings = {"pools": recipe.pools, "strides": recipe.strides}
         names += ["shift", "units", "initialisation"]
-        guess |= {"widths": name_of(WIDTHS, recipe.widths), "pools": name_of(POOLS, recipe.pools)}
+        guess |= {"widths": name_of(WIDTHS, recipe.widths), "halvings": name_of(HALVINGS, halvings)}
     return guess | {name: getattr(recipe, name) for name in names}
 
 
