@@ -26,7 +26,7 @@ WIDTHS = {
         (64, 64, 128, 128),
     ]
 }
-HALVINGS = {  # where the picture is halved: pools and strides
+HALVINGS: dict[str, dict[str, Any]] = {  # where the picture is halved: pools and strides
     "pools 2 and 4": {"pools": (2, 4), "strides": (1, 1, 1, 1)},
     "pools 1 and 3": {"pools": (1, 3), "strides": (1, 1, 1, 1)},
     "pools 1 and 2": {"pools": (1, 2), "strides": (1, 1, 1, 1)},
