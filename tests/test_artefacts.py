@@ -100,9 +100,9 @@ def test_the_networks_are_described_with_what_was_measured(tiny_run: TinyRun) ->
         assert network["test_loss"] == pytest.approx(last["test_loss"])
         right = round(network["test_accuracy"] * len(trained.labels))
         assert network["test_accuracy_ci95"] == list(wilson_interval(right, len(trained.labels)))
-    # widths 4, 4, 8, 8; 16 units: conv1 112, conv2 148, conv3 296, conv4 584, fc1 8208, fc2 136 or 34
+    # widths 4, 4, 8, 8; 16 units: conv1 112, conv2 148, conv3 296, conv4 584, fc1 2064, fc2 136 or 34
     counts = [network["trainable_parameters"] for network in described.values()]
-    assert counts == [9484, 9382, 34, 8242]
+    assert counts == [3340, 3238, 34, 2098]
 
 
 def test_the_comparison_is_signed_as_it_says(make_trained) -> None:

@@ -115,7 +115,7 @@ def test_the_summary_holds_the_last_epochs_figures_and_counts_what_was_trained(t
         assert row[measured].tolist() == pytest.approx(last[measured].tolist())
         assert row["low"] < row["test_accuracy"] < row["high"]
         assert row["seconds"] == trained.seconds
-    fc1, fc2 = 8 * 8 * 8 * 16 + 16, 16 * 2 + 2
+    fc1, fc2 = 4 * 4 * 8 * 16 + 16, 16 * 2 + 2
     convolutions = (27 * 4 + 4) + (36 * 4 + 4) + (36 * 8 + 8) + (72 * 8 + 8)
     assert table["trained weights"].tolist() == [
         convolutions + fc1 + 16 * 8 + 8,

@@ -263,7 +263,7 @@ def test_without_a_file_there_is_nothing_to_restore(tiny_run: TinyRun, tmp_path:
 
 def test_a_checkpoint_knows_dropouts_random_states_and_adams_moments(tiny_run: TinyRun) -> None:
     paths = " ".join(variable.path for variable in training_state(compiled(tiny_run, seed=1)))
-    assert paths.count("seed_generator_state") == 3
+    assert paths.count("seed_generator_state") == sum(rate > 0 for rate in tiny_run.recipe_a.dropout) > 0
     assert paths.count("momentum") == paths.count("velocity") == 12
     assert paths.count("iteration") == 1
 

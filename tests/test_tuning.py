@@ -86,7 +86,7 @@ def test_a_network_that_costs_too_much_is_refused_untrained(digits: Dataset, tmp
         raise AssertionError("it was trained")
 
     monkeypatch.setattr("headstart.tuning.train", never)
-    costly = {**first_guess("a"), "widths": "64-64-128-128"}
+    costly = {**first_guess("a"), "widths": "64-64-128-128", "halvings": "pools 2 and 4"}
     monkeypatch.setattr("headstart.tuning.first_guess", lambda part: costly)
     lines: list[str] = []
     tune(Search("a", hide_test_images(digits), [(4, 9)], epochs=1), tmp_path, trials=1, say=lines.append)
