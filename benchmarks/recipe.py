@@ -78,8 +78,12 @@ def train_all(dataset, options):
         for name, classes, recipe in wanted:
             cells.append(Cell(name, Network(classes, seed, replace(recipe, seed=seed), data, part="a")))
     plan, rows = Plan(tuple(dict.fromkeys(cells))), Rows(options.out)
+
+    def ended(network, error):
+        print(f"without {network.classes}, seed {network.seed}: {error or 'done'}", flush=True)
+
     with connect(options.workers, None) as client:
-        failures = execute(plan, rows, dataset, client, lambda network, error: print(network.recipe, error, flush=True))
+        failures = execute(plan, rows, dataset, client, ended)
     results = table(plan, rows, failures, dataset.class_names)
     write_results(options.out / "results.csv", results)
     print(summary(results).to_string())
