@@ -90,10 +90,12 @@ def measure(data, sweep, value):
 def plot(results):
     import matplotlib.pyplot as plt
 
+    from headstart.practical.recipe import RECIPE_A
+
     figure, axes = plt.subplots(1, 3, figsize=(12, 3.8))
     labels = {
         "images": "training images",
-        "width": "width of every convolution (1: 32, 32, 64, 64)",
+        "width": f"width of every convolution (1: {', '.join(map(str, RECIPE_A.widths))})",
         "frozen": "frozen layers (10,000 images; 0: all are trained)",
     }
     for ax, (sweep, label) in zip(axes, labels.items(), strict=True):

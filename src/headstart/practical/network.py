@@ -2,12 +2,12 @@
 ## The network
 
 Four convolutional layers, two max-pooling layers, two fully connected layers: six layers with weights, named `conv1`
-to `conv4`, `fc1` and `fc2`. ReLU follows each but the last, which has softmax. Small 3 × 3 kernels in a row see as far
-as one large kernel with fewer weights; each pooling halves the picture, as does a convolution that takes every second
-step, and there are more channels behind it. Dropout stands in front of `fc1` and `fc2` and, if the recipe says so,
-behind the first pooling. The first layer normalises each colour with the mean and variance of the *training* images
-(where weights are copied, of those that the source was trained on), so that a saved network takes raw pixels from 0 to
-255.
+to `conv4`, `fc1` and `fc2`. ReLU follows each but the last, which has softmax. All kernels are small, 3 × 3: what a
+layer sees of the image grows with each layer and with each halving of the picture, by a pooling or by a convolution
+that takes every second step; the smaller the picture, the more channels it has. Dropout stands in front of `fc1` and
+`fc2` and, if the recipe says so, behind the first pooling. The first layer normalises each colour with the mean and
+variance of the *training* images (where weights are copied, of those that the source was trained on), so that a saved
+network takes raw pixels from 0 to 255.
 """
 
 from __future__ import annotations
