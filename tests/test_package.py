@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import ast
+import resource
 import subprocess
 import sys
-import time
 from importlib import import_module
 from pathlib import Path
 
@@ -50,11 +50,13 @@ def test_what_needs_no_tensorflow_loads_none(code: str) -> None:
 
 
 def test_help_takes_less_than_half_a_second() -> None:
+    """Of the processor's time, which counts no neighbours."""
     times = []
     for _ in range(5):
-        start = time.perf_counter()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run([Path(sys.executable).with_name("headstart"), "--help"], capture_output=True, check=True)
-        times.append(time.perf_counter() - start)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     assert min(times) < 0.5
 
 
