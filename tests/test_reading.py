@@ -48,7 +48,7 @@ def content() -> dict[str, Any]:
         "classes": {"a": ["c", "d"], "b": ["a", "b"]},
         "recipe": {"a": {"epochs": 20, "widths": [4, 4, 8, 8]}, "b": {"epochs": 20, "decay": "cosine"}},
         "networks": {name: dict(network) for name in NETWORKS},
-        "comparison": {"best": "two_layers", "pairs": [pair | {"significant": True}]},
+        "comparison": {"best": "two_layers", "pairs": [pair | {"significant": True}] * 3},
         "audit": [{"rule": "a rule", "holds": False, "evidence": "some"}],
         "conclusions": ["first", "second"],
         "environment": {"python": "3"},
@@ -88,6 +88,7 @@ BAD_RUNS = {
     "another precision": lambda: json_with("request", "precision", value="float8; rm -rf"),
     "a recipe of recipes": lambda: json_with("recipe", "a", "epochs", value={"a": 1}),
     "no environment": lambda: json_with("environment", value=None),
+    "no pairs": lambda: json_with("comparison", "pairs", value=[]),
 }
 BAD_PLACES: dict[str, Callable[[Path], object]] = {
     "a pipe": os.mkfifo,

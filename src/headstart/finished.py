@@ -44,7 +44,7 @@ RUN = {
     "classes": {"a": [str], "b": [str]},
     "recipe": {"a": RECIPE, "b": RECIPE},
     "networks": dict.fromkeys(NETWORKS, NETWORK),
-    "comparison": {"best": str, "pairs": [PAIR]},
+    "comparison": {"best": str, "pairs": [PAIR] * 3},  # of the three strategies
     "audit": [{"rule": str, "holds": bool, "evidence": str}],
     "conclusions": [str],
     "environment": {str: str},
