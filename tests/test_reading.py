@@ -14,6 +14,7 @@ import tarfile
 import zipfile
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from hypothesis import strategies as st
 from fixtures_runs import NETWORKS, FinishedRun, command, the_one_line
 from headstart.batches import BATCHES, read_archive
 from headstart.errors import BadRequest
-from headstart.finished import RUN
+from headstart.finished import RUN, read_run
 from headstart.reading import fits, read_arrays, read_json
 from headstart.study.rows import Rows
 from test_batches import Calls
@@ -40,7 +41,8 @@ def content() -> dict[str, Any]:
     network = {"copied": 5, "frozen": 4, "trainable_parameters": 1234567, "epochs": 20, "seconds": 61.6, "features": ""}
     network |= {"train_accuracy": 0.987, "test_accuracy": 0.9125, "test_accuracy_ci95": [0.9, 0.925]}
     network |= {"train_loss": 0.1, "test_loss": None, "normalisation": {"mean": [1.0] * 3, "variance": [1.0] * 3}}
-    pair = {"first": "two_layers", "second": "scratch", "difference": 0.0125, "ci95": [-0.001, 0.03], "p_value": 0.04}
+    pair = {"difference": 0.0125, "ci95": [-0.001, 0.03], "p_value": 0.04, "significant": True}
+    pairs = [pair | {"first": first, "second": second} for first, second in combinations(NETWORKS[1:], 2)]
     return {
         "registration": "49",
         "seed": 7,
@@ -48,7 +50,7 @@ def content() -> dict[str, Any]:
         "classes": {"a": ["c", "d"], "b": ["a", "b"]},
         "recipe": {"a": {"epochs": 20, "widths": [4, 4, 8, 8]}, "b": {"epochs": 20, "decay": "cosine"}},
         "networks": {name: dict(network) for name in NETWORKS},
-        "comparison": {"best": "two_layers", "pairs": [pair | {"significant": True}] * 3},
+        "comparison": {"best": "two_layers", "pairs": pairs},
         "audit": [{"rule": "a rule", "holds": False, "evidence": "some"}],
         "conclusions": ["first", "second"],
         "environment": {"python": "3"},
@@ -88,7 +90,6 @@ BAD_RUNS = {
     "another precision": lambda: json_with("request", "precision", value="float8; rm -rf"),
     "a recipe of recipes": lambda: json_with("recipe", "a", "epochs", value={"a": 1}),
     "no environment": lambda: json_with("environment", value=None),
-    "no pairs": lambda: json_with("comparison", "pairs", value=[]),
 }
 BAD_PLACES: dict[str, Callable[[Path], object]] = {
     "a pipe": os.mkfifo,
@@ -212,6 +213,17 @@ def test_no_bytes_break_the_reader(data: bytes, tmp_path_factory: Any) -> None:
 )
 def test_a_value_has_a_shape_or_not(value: Any, shape: Any, right: bool) -> None:
     assert fits(value, shape) is right
+
+
+@pytest.mark.parametrize(
+    "torn",
+    [json_with("comparison", "pairs", value=[]), json_with("comparison", "pairs", 2, "first", value="two_layers")],
+    ids=["none", "one with itself"],
+)
+def test_a_run_that_does_not_compare_every_two_strategies_is_refused(torn: bytes, tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_bytes(torn)
+    with pytest.raises(BadRequest, match="does not compare every two strategies"):
+        read_run(tmp_path)
 
 
 # Arrays: checkpoints and sources
@@ -379,6 +391,7 @@ LIMITED = """
 import time
 from pathlib import Path
 from headstart.errors import BadRequest
+from headstart.finished import read_run
 from headstart import batches, finished, reading
 for path in sorted(Path().iterdir()):
     begun = time.monotonic()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -44,7 +45,7 @@ RUN = {
     "classes": {"a": [str], "b": [str]},
     "recipe": {"a": RECIPE, "b": RECIPE},
     "networks": dict.fromkeys(NETWORKS, NETWORK),
-    "comparison": {"best": str, "pairs": [PAIR] * 3},  # of the three strategies
+    "comparison": {"best": str, "pairs": [PAIR]},
     "audit": [{"rule": str, "holds": bool, "evidence": str}],
     "conclusions": [str],
     "environment": {str: str},
@@ -64,6 +65,9 @@ def read_run(folder: Path) -> dict[str, Any]:
     """What a finished run has in its `run.json`. Raises BadRequest."""
     try:
         content: dict[str, Any] = read_json(folder / "run.json", RUN)
+        compared = [{pair["first"], pair["second"]} for pair in content["comparison"]["pairs"]]
+        if not all(set(two) in compared for two in combinations(NETWORKS[1:], 2)):
+            raise ValueError("it does not compare every two strategies")
     except (OSError, ValueError) as error:
         raise BadRequest(f"{folder}: no finished run here (run.json: {error}); give one's folder") from None
     return {**content, "networks": {name: content["networks"][name] for name in NETWORKS}}  # no other is looked for
