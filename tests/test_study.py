@@ -21,7 +21,7 @@ from distributed import Client
 
 from fixtures_runs import command
 from headstart.errors import BadRequest, Failed
-from headstart.study import Study, run_study
+from headstart.study import Study, check_study, run_study
 from headstart.study.cluster import ANY_PORT, THREADS, connect, execute
 from headstart.study.plan import Network, Plan, make_plan
 from headstart.study.rows import Rows, table
@@ -302,6 +302,16 @@ def test_the_command_leaves_its_files_and_does_nothing_the_second_time(tmp_path:
     assert Path("study/results.csv").read_bytes() == before
 
 
+def test_a_part_of_the_images_is_another_dataset_and_says_so(tmp_path: Path) -> None:
+    whole = check_study(data="digits", out=tmp_path, precision="float32", say=list, seeds=1)
+    part = check_study(data="digits", images=0.25, out=tmp_path, precision="float32", say=list, seeds=1)
+    for label, available in enumerate(np.bincount(whole.dataset.y_train)):
+        assert (part.dataset.y_train == label).sum() == round(0.25 * available)
+    assert part.dataset.name == f"{whole.dataset.name}, 0.25 of its training images"
+    assert np.array_equal(part.dataset.x_test, whole.dataset.x_test)
+    assert not part.plan.networks.keys() & whole.plan.networks.keys()
+
+
 def test_a_dry_run_counts_and_reckons_and_trains_nothing(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     dry = command("study", *SMALL, "--strategies", "practical,A5B", "--dry-run")
@@ -314,7 +324,7 @@ def test_a_dry_run_counts_and_reckons_and_trains_nothing(tmp_path: Path, monkeyp
 
 @pytest.mark.parametrize(
     "arguments",
-    [("--workers", "0"), ("--pairs", "4,4"), ("--scheduler", "tcp://127.0.0.1:9"), ("--scheduler", "nonsense")],
+    [("--workers", "0"), ("--pairs", "4,4"), ("--images", "0"), ("--scheduler", "tcp://127.0.0.1:9"), ("--scheduler", "nonsense")],
     ids=" ".join,
 )
 def test_a_wrong_request_takes_one_line(arguments: tuple[str, ...], tmp_path: Path, monkeypatch) -> None:

@@ -131,6 +131,7 @@ def study_command(
         str, typer.Option(help="Of part B, joined by commas: fractions (0.25) or images per class (100).")
     ] = "1.0",
     data: Data = "auto",
+    images: Annotated[float, typer.Option(help="The part of all training images to study with, A's and B's.")] = 1.0,
     epochs: Epochs = 20,
     precision: Precision = "auto",
     out: Annotated[Path, typer.Option(help="The folder for the results.")] = Path("study"),
@@ -157,6 +158,7 @@ def study_command(
         raise BadRequest(f"--workers {workers}: give at least 1")
     study = check_study(
         data=data,
+        images=images,
         out=out,
         precision=precision,
         say=say,

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,27 +51,38 @@ class Study:
 def check_study(
     *,
     data: str = "auto",
+    images: float = 1.0,
     out: str | Path = "study",
     precision: str = "auto",
     say: Callable[[str], None] = print,
     **asked: Any,
 ) -> Study:
-    """The study, or BadRequest. `asked` goes to make_plan: pairs, seeds, strategies, train_sizes, epochs."""
+    """The study, or BadRequest. `images` is the part of the training images that it knows of, A's and B's.
+
+    `asked` goes to make_plan: pairs, seeds, strategies, train_sizes, epochs.
+    """
     from headstart.precision import CHOICES, choose_precision
     from headstart.sources import fingerprint, open_dataset
     from headstart.study.plan import make_plan
 
     folder = Path(out)
+    if not 0 < images <= 1:
+        raise BadRequest(f"--images {images}: give a part of them, such as 0.25, or 1 for all")
     if precision not in CHOICES:
         raise BadRequest(f"--precision {precision}: give one of {', '.join(CHOICES)}")
     held = {path.name for path in folder.iterdir() if path.name[0] != "."} if folder.is_dir() else set()
     if folder.is_file() or (held and not held & {"rows", "study.json"}):
         raise BadRequest(f"--out {folder}: it holds something else; name a folder that is new, empty or holds a study")
     dataset, source = open_dataset(data, say)
+    if images < 1:
+        from headstart.study.work import few_images
+
+        few = few_images(dataset, f"{images:f}", seed=0)
+        dataset = replace(few, name=f"{dataset.name}, {images:.3g} of its training images")
     stored = stored_precision(folder)
     chosen, reason = stored if stored and precision == "auto" else choose_precision(precision)
     plan = make_plan(dataset, fingerprint(dataset), precision=chosen, **asked)
-    asked |= {"data": data, "precision": chosen, "precision_reason": reason}
+    asked |= {"data": data, "images": images, "precision": chosen, "precision_reason": reason}
     return Study(plan, dataset, source, asked, folder)
 
 

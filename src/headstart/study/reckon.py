@@ -25,7 +25,7 @@ def reckon(plan: Plan, missing: list[Network], dataset: Dataset) -> str:
     """The plan in words, and how long what is missing would take one worker on this machine."""
     sources = sum(network.strategy is None for network in plan.networks.values())
     shared = len(plan.cells) - len(plan.networks)
-    per_image, overhead = measure(dataset)
+    per_image, overhead = measure(dataset, next(iter(plan.networks.values())).recipe.precision)
     seconds = sum(overhead + per_image * passes(network, dataset) for network in missing)
     return (
         f"{len(plan.networks):,} networks for {len(plan.cells):,} rows ({shared:,} rows share a network): {sources:,} "
@@ -35,12 +35,12 @@ def reckon(plan: Plan, missing: list[Network], dataset: Dataset) -> str:
     )
 
 
-def measure(dataset: Dataset) -> tuple[float, float]:
+def measure(dataset: Dataset, precision: str) -> tuple[float, float]:
     """Seconds to train on an image, and what a training costs besides."""
     part, _ = split_classes(dataset, (0, 1))
     few = replace(part, x_train=part.x_train[:IMAGES], y_train=part.y_train[:IMAGES], x_test=part.x_test[:1])
     few = replace(few, y_test=part.y_test[:1])
-    recipe = replace(RECIPE_B, epochs=3, batch_size=64)
+    recipe = replace(RECIPE_B, epochs=3, batch_size=64, precision=precision)
     start = time.perf_counter()
     network = build_network(len(few.class_names), recipe, colour_statistics(few.x_train), seed=0)
     epochs = train(network, few, recipe).history["seconds"]
