@@ -100,12 +100,13 @@ def plot(results):
     }
     for ax, (sweep, label) in zip(axes, labels.items(), strict=True):
         rows = results[results["sweep"] == sweep]
-        ax.plot(rows["value"], rows["seconds_an_epoch"], "o-", color="#0072B2")
-        ax.set(xlabel=label, ylabel="seconds an epoch", ylim=(0, None))
+        seconds, gigabytes = rows["seconds_an_epoch"], rows["peak_rss"] / 1e9
+        ax.plot(rows["value"], seconds, "o-", color="#0072B2")
+        ax.set(xlabel=label, ylabel="seconds an epoch", ylim=(0, 1.1 * seconds.max()))
         ax.yaxis.label.set_color("#0072B2")
         memory = ax.twinx()
-        memory.plot(rows["value"], rows["peak_rss"] / 1e9, "s--", color="#D55E00")
-        memory.set(ylabel="peak memory of the process (GB)", ylim=(0, None))
+        memory.plot(rows["value"], gigabytes, "s--", color="#D55E00")
+        memory.set(ylabel="peak memory of the process (GB)", ylim=(0, 1.1 * gigabytes.max()))
         memory.yaxis.label.set_color("#D55E00")
         ax.grid(alpha=0.3)
     figure.tight_layout()

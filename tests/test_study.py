@@ -324,7 +324,13 @@ def test_a_dry_run_counts_and_reckons_and_trains_nothing(tmp_path: Path, monkeyp
 
 @pytest.mark.parametrize(
     "arguments",
-    [("--workers", "0"), ("--pairs", "4,4"), ("--images", "0"), ("--scheduler", "tcp://127.0.0.1:9"), ("--scheduler", "nonsense")],
+    [
+        ("--workers", "0"),
+        ("--pairs", "4,4"),
+        ("--images", "0"),
+        ("--scheduler", "tcp://127.0.0.1:9"),
+        ("--scheduler", "nonsense"),
+    ],
     ids=" ".join,
 )
 def test_a_wrong_request_takes_one_line(arguments: tuple[str, ...], tmp_path: Path, monkeypatch) -> None:
