@@ -22,7 +22,7 @@ from distributed import Client
 from fixtures_runs import command
 from headstart.errors import BadRequest, Failed
 from headstart.study import Study, check_study, run_study
-from headstart.study.cluster import ANY_PORT, THREADS, connect, execute
+from headstart.study.cluster import ANY_PORT, connect, execute
 from headstart.study.plan import Network, Plan, make_plan
 from headstart.study.rows import Rows, table
 from headstart.study.work import few_images
@@ -98,8 +98,8 @@ def test_a_row_is_what_the_same_functions_give_without_a_cluster(
         for cell in plan.cells
         if (cell.strategy, cell.network.seed, cell.network.train_size) == ("two_layers", 0, "8")
     ]
-    for name, threads in THREADS.items():  # more threads would add up in another order
-        monkeypatch.setenv(name, threads)
+    for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):  # more would add up in another order
+        monkeypatch.setenv(name, "1")
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         expected = pool.submit(train_without_a_cluster, network, digits).result()
     row = rows.read(network.key)
@@ -117,6 +117,18 @@ def train_without_a_cluster(network: Network, dataset: Dataset) -> tuple[float, 
     source = train(build_network(8, recipe_a, colour_statistics(part_a.x_train), recipe_a.seed), part_a, recipe_a)
     trained = transfer(source, TWO_LAYERS, few_images(part_b, "8", 0), network.recipe)
     return trained.test_loss, trained.history["test_accuracy"].tolist()
+
+
+def test_the_workers_single_thread_is_theirs_alone(finished: tuple[Plan, Rows], client: Client) -> None:
+    """What this process trains, or starts, while there are workers adds up as ever: with all threads."""
+    assert set(client.run(intra_op_threads).values()) == {1}
+    assert not [name for name in os.environ if name.startswith("TF_NUM_")]
+
+
+def intra_op_threads() -> int:
+    import tensorflow as tf
+
+    return tf.config.threading.get_intra_op_parallelism_threads()
 
 
 def test_one_worker_gives_the_same_numbers_as_two(finished: tuple[Plan, Rows], digits: Dataset, tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ that was stopped need not train it again. A network that fails is tried once mor
 from __future__ import annotations
 
 import asyncio
-import os
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -15,7 +14,6 @@ from contextlib import contextmanager
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from dask import config
 from distributed import CancelledError, Client, LocalCluster, WorkerPlugin, as_completed
 from distributed.comm.core import CommClosedError
 
@@ -27,7 +25,6 @@ if TYPE_CHECKING:
     from headstart.practical.data import Dataset
     from headstart.study.work import Source
 
-THREADS = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM_THREADS": "1"}
 DATASET: list[Dataset] = []  # of this worker
 ONE_AT_A_TIME = Lock()  # in a worker of several threads: Keras' random state is one for all of them
 ANY_PORT = ":0"
@@ -46,7 +43,6 @@ class Data(WorkerPlugin):
 
     def setup(self, worker: Any) -> None:
         """Called when the worker starts: one thread a worker, so that results do not depend on how many there are."""
-        os.environ.update(THREADS)
         import tensorflow as tf
 
         from headstart.practical.environment import set_up
@@ -78,9 +74,7 @@ def connect(workers: int, scheduler: str | None) -> Iterator[Client]:
         with client:
             yield client
         return
-    nanny = {"distributed.nanny.pre-spawn-environ": THREADS}
     with (
-        config.set(nanny),
         LocalCluster(
             n_workers=workers, threads_per_worker=1, dashboard_address=ANY_PORT, memory_limit=0, silence_logs=50
         ) as cluster,
