@@ -189,6 +189,7 @@ def tune_command(
     trials: Annotated[int, typer.Option(help="How many recipes to try, those of earlier sittings included.")] = 40,
     images: Annotated[float, typer.Option(help="The part of the training images to train on.")] = 0.25,
     epochs: Epochs = 20,
+    precision: Precision = "auto",
     data: Data = "auto",
     out: Annotated[Path | None, typer.Option(help="The folder for the results. [default: tuning-<part>]")] = None,
 ) -> None:
@@ -196,6 +197,7 @@ def tune_command(
 
     Started again, or several times at once, it goes on where it stopped.
     """
+    from headstart.precision import check_precision
     from headstart.sources import open_dataset
     from headstart.store import mendable
     from headstart.study.plan import parse_pairs
@@ -208,10 +210,11 @@ def tune_command(
         raise BadRequest(f"--trials {trials} --epochs {epochs}: give at least 1 of each")
     if not 0 < images <= 1:
         raise BadRequest(f"--images {images}: give a part of them, such as 0.25, or 1 for all")
+    check_precision(precision)
     dataset, source = open_dataset(data, typer.echo)
     typer.echo(f"{dataset.name} ({source})")
     chosen = parse_pairs(pairs or {"a": "4,9", "b": "3,5+1,8"}[part], dataset.class_names)
-    search = Search(part, hide_test_images(dataset, images=images), chosen, epochs)
+    search = Search(part, hide_test_images(dataset, images=images), chosen, epochs, precision=precision)
     folder = out or Path(f"tuning-{part}")
     with mendable(folder):
         tune(search, folder, trials, typer.echo)

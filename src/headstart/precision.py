@@ -10,9 +10,17 @@ import statistics
 import time
 from pathlib import Path
 
+from headstart.errors import BadRequest
+
 FASTER = 1.15  # what bfloat16 must gain, so that noise does not choose
 
 CHOICES = ("auto", "float32", "bfloat16")
+
+
+def check_precision(asked: str) -> None:
+    """Raises BadRequest if it is none of CHOICES."""
+    if asked not in CHOICES:
+        raise BadRequest(f"--precision {asked}: give one of {', '.join(CHOICES)}")
 
 
 def choose_precision(asked: str, cpuinfo: Path = Path("/proc/cpuinfo")) -> tuple[str, str]:

@@ -105,7 +105,7 @@ def check_request(
 
 def check_options(registration: str | None, classes: str | None, seed: int, epochs: int, precision: str) -> None:
     """All that can be refused before any data is read."""
-    from headstart.precision import CHOICES
+    from headstart.precision import check_precision
 
     if (registration is None) == (classes is None):
         raise BadRequest(
@@ -115,8 +115,7 @@ def check_options(registration: str | None, classes: str | None, seed: int, epoc
         raise BadRequest(f"--epochs {epochs}: a training has at least 1 epoch; the practical asks for 20")
     if not 0 <= seed <= HIGHEST_SEED:
         raise BadRequest(f"--seed {seed}: give a whole number from 0 to {HIGHEST_SEED}")
-    if precision not in CHOICES:
-        raise BadRequest(f"--precision {precision}: give one of {', '.join(CHOICES)}")
+    check_precision(precision)
     if classes is not None:
         split_names(classes)
     if registration is not None:

@@ -61,15 +61,14 @@ def check_study(
 
     `asked` goes to make_plan: pairs, seeds, strategies, train_sizes, epochs.
     """
-    from headstart.precision import CHOICES, choose_precision
+    from headstart.precision import check_precision, choose_precision
     from headstart.sources import fingerprint, open_dataset
     from headstart.study.plan import make_plan
 
     folder = Path(out)
     if not 0 < images <= 1:
         raise BadRequest(f"--images {images}: give a part of them, such as 0.25, or 1 for all")
-    if precision not in CHOICES:
-        raise BadRequest(f"--precision {precision}: give one of {', '.join(CHOICES)}")
+    check_precision(precision)
     held = {path.name for path in folder.iterdir() if path.name[0] != "."} if folder.is_dir() else set()
     if folder.is_file() or (held and not held & {"rows", "study.json"}):
         raise BadRequest(f"--out {folder}: it holds something else; name a folder that is new, empty or holds a study")

@@ -30,9 +30,10 @@ from headstart.errors import BadRequest
 from headstart.practical.data import Dataset, split_classes
 from headstart.practical.environment import set_up
 from headstart.practical.network import build_network, colour_statistics
-from headstart.practical.recipe import RECIPE_A
+from headstart.practical.recipe import RECIPE_A, Recipe
 from headstart.practical.training import Trained, train
 from headstart.practical.transfer import STRATEGIES, transfer
+from headstart.precision import choose_precision
 from headstart.sources import fingerprint
 from headstart.study.plan import Network
 from headstart.study.rows import Rows
@@ -50,12 +51,20 @@ class Search:
     pairs: Sequence[tuple[int, int]]
     epochs: int
     seed: int = 0
+    precision: str = (
+        "float32"  # or "bfloat16"; "auto": that of the search that the folder holds, or what is faster here
+    )
 
     def describe(self) -> dict[str, Any]:
         """All of it, in the types of JSON; of the images their fingerprint."""
         pairs = [list(pair) for pair in self.pairs]
         data = fingerprint(self.dataset)
-        return {"part": self.part, "pairs": pairs, "epochs": self.epochs, "seed": self.seed, "data": data}
+        asked = {"part": self.part, "pairs": pairs, "epochs": self.epochs, "seed": self.seed}
+        return {**asked, "precision": self.precision, "data": data}
+
+    def fix(self, recipe: Recipe) -> Recipe:
+        """The recipe with what is not searched."""
+        return replace(recipe, epochs=self.epochs, seed=self.seed, precision=self.precision)
 
 
 def hide_test_images(dataset: Dataset, share: float = 0.1, images: float = 1.0) -> Dataset:
@@ -79,7 +88,7 @@ def hide_test_images(dataset: Dataset, share: float = 0.1, images: float = 1.0) 
 
 def try_recipe(trial: optuna.Trial, search: Search, sources: Sequence[Any]) -> float:
     """The validation accuracy of the trial's recipe."""
-    recipe = replace(suggest(trial, search.part), epochs=search.epochs, seed=search.seed)
+    recipe = search.fix(suggest(trial, search.part))
     trial.set_user_attr("recipe", describe_recipe(recipe))
     trial.set_user_attr("work", relative_work(recipe))
     if trial.user_attrs["work"] > MOST_WORK:
@@ -124,8 +133,10 @@ def tune(search: Search, folder: Path, trials: int, say: Callable[[str], object]
         sampler=optuna.samplers.TPESampler(multivariate=True, constant_liar=True, n_startup_trials=12),
         pruner=optuna.pruners.MedianPruner(n_startup_trials=8, n_warmup_steps=max(0, search.epochs // 2 - 1)),
     )
-    asked, turn = search.describe(), FileLock(folder / ".turn.lock")
+    turn = FileLock(folder / ".turn.lock")
     with turn:
+        search = settle_precision(study, search, say)
+        asked = search.describe()
         join(study, asked, folder)
     sources = train_sources(search, folder, say) if search.part == "b" else []
     while (claimed := claim(study, trials, folder, turn)) is not None:
@@ -144,6 +155,16 @@ def tune(search: Search, folder: Path, trials: int, say: Callable[[str], object]
     return folder
 
 
+def settle_precision(study: optuna.Study, search: Search, say: Callable[[str], object]) -> Search:
+    """The search in a precision of its own: a second probe might choose another than those did that it joins."""
+    held = study.user_attrs.get("search", {}).get("precision")
+    if search.precision == "auto" and held:
+        return replace(search, precision=held)
+    precision, reason = choose_precision(search.precision)
+    say(f"Precision: {precision} ({reason})")
+    return replace(search, precision=precision)
+
+
 def join(study: optuna.Study, asked: dict[str, Any], folder: Path) -> None:
     """Begin the search, or make sure that the folder's is the same. Raises BadRequest if it is another."""
     held = study.user_attrs.get("search")
@@ -151,7 +172,7 @@ def join(study: optuna.Study, asked: dict[str, Any], folder: Path) -> None:
         study.set_user_attr("search", asked)
         study.enqueue_trial(first_guess(asked["part"]))
     elif held != asked:
-        others = ", ".join(f"{name} {held[name]}" for name in asked if held[name] != asked[name])
+        others = ", ".join(f"{name} {held.get(name)}" for name in asked if held.get(name) != asked[name])
         raise BadRequest(f"--out {folder}: it holds another search ({others}); ask for that, or name another folder")
 
 
@@ -191,7 +212,7 @@ def trial_lock(folder: Path, number: int) -> FileLock:
 def train_sources(search: Search, folder: Path, say: Callable[[str], object]) -> list[Any]:
     """Network A of every pair, with the recipe that stands for A; what one process has trained, all use."""
     rows, data = Rows(folder), fingerprint(search.dataset)
-    recipe = replace(RECIPE_A, epochs=search.epochs, seed=search.seed)
+    recipe = search.fix(RECIPE_A)
     planned = [Network(pair, search.seed, recipe, data, part="a") for pair in search.pairs]
     classes = len(search.dataset.class_names) - 2
     found: dict[str, Any] = {}
