@@ -1,6 +1,7 @@
 """The evidence for network A's recipe, on test images: nothing is chosen by it.
 
     python benchmarks/recipe.py accuracy|ablation|time OUT [--data PATH] [--seeds 3] [--images 1.0] [--workers 2]
+        [--precision auto]
 
 `accuracy` trains the recipe without 4 and 9, without 3 and 5, and on all ten classes; `ablation` trains it without 4
 and 9, each ingredient taken away once. Every trained network is a file in OUT, so that the same command goes on where
@@ -21,6 +22,7 @@ from headstart.practical.network import build_network, colour_statistics
 from headstart.practical.recipe import RECIPE_A, RECIPE_B
 from headstart.practical.training import train
 from headstart.practical.transfer import STRATEGIES, transfer
+from headstart.precision import CHOICES, choose_precision
 from headstart.sources import fingerprint, open_dataset
 from headstart.study.cluster import connect, execute
 from headstart.study.plan import Cell, Network, Plan
@@ -56,14 +58,17 @@ def main():
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--images", type=float, default=1.0)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--precision", choices=CHOICES, default="auto")
     options = parser.parse_args()
     dataset, source = open_dataset(options.data, print)
     if options.images < 1:
         dataset = few_images(dataset, str(options.images), seed=0)
     print(f"{dataset.name} ({source}), {len(dataset.x_train):,} training images")
+    options.precision, reason = choose_precision(options.precision)
+    print(f"Precision: {options.precision} ({reason})")
 
     if options.what == "time":
-        measure_time(dataset, options.out, options.seeds)
+        measure_time(dataset, options)
     else:
         train_all(dataset, options)
 
@@ -76,7 +81,8 @@ def train_all(dataset, options):
         else:
             wanted = [(task, classes, RECIPE_A) for task, classes in TASKS.items()]
         for name, classes, recipe in wanted:
-            cells.append(Cell(name, Network(classes, seed, replace(recipe, seed=seed), data, part="a")))
+            recipe = replace(recipe, seed=seed, precision=options.precision)
+            cells.append(Cell(name, Network(classes, seed, recipe, data, part="a")))
     plan, rows = Plan(tuple(dict.fromkeys(cells))), Rows(options.out)
 
     def ended(network, error):
@@ -89,22 +95,23 @@ def train_all(dataset, options):
     print(summary(results).to_string())
 
 
-def measure_time(dataset, out, rounds):
+def measure_time(dataset, options):
     """Seconds of the practical's trainings with either network, one after the other, so many times."""
     set_up()
     part_a, part_b = split_classes(dataset, (4, 9))
     seconds = []
-    for _ in range(rounds):
+    for _ in range(options.seeds):
         for name, network in (("recipe", {}), ("standard", NETWORK)):
-            recipe_a, recipe_b = (replace(recipe, epochs=3, **network) for recipe in (RECIPE_A, RECIPE_B))
+            given = {"epochs": 3, "precision": options.precision, **network}
+            recipe_a, recipe_b = (replace(recipe, **given) for recipe in (RECIPE_A, RECIPE_B))
             statistics = colour_statistics(part_a.x_train)
             source = train(build_network(len(part_a.class_names), recipe_a, statistics, seed=0), part_a, recipe_a)
             done = [source, *(transfer(source, strategy, part_b, recipe_b) for strategy in STRATEGIES)]
             seconds.append({"network": name, "seconds": sum(trained.seconds for trained in done)})
             print(seconds[-1], flush=True)
     taken = pd.DataFrame(seconds)
-    out.mkdir(parents=True, exist_ok=True)
-    taken.to_csv(out / "seconds.csv", index=False, lineterminator="\n")
+    options.out.mkdir(parents=True, exist_ok=True)
+    taken.to_csv(options.out / "seconds.csv", index=False, lineterminator="\n")
     recipe, standard = (taken[taken["network"] == name]["seconds"].to_numpy() for name in ("recipe", "standard"))
     print(f"the recipe's network takes {np.median(recipe / standard):.2f} times as long")
 

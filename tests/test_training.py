@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
 
@@ -155,6 +156,16 @@ def test_the_history_has_a_row_an_epoch_and_its_columns_in_order(tiny_run: TinyR
         assert (trained.history["seconds"] > 0).all()
         assert trained.seconds >= trained.history["seconds"].sum()
         assert trained.probabilities.dtype == np.float32
+
+
+def test_a_training_that_is_measured_only_at_its_end_is_the_same_training(tiny_run: TinyRun) -> None:
+    trained = transfer(tiny_run.source, SCRATCH, tiny_run.part_b, tiny_run.recipe_b, only_last=True)
+    whole = tiny_run.scratch
+    assert trained.hashes_after == whole.hashes_after
+    pd.testing.assert_frame_equal(
+        trained.history.drop(columns="seconds"), whole.history.tail(1).drop(columns="seconds").reset_index(drop=True)
+    )
+    assert trained.seconds >= trained.history["seconds"].sum() > whole.history["seconds"].min()  # of all its epochs
 
 
 def test_the_test_images_steer_nothing_and_the_last_epoch_is_reported_though_an_earlier_one_was_better(

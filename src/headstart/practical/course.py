@@ -86,8 +86,8 @@ def feature_table(
         return None, f"computed anew for every batch ({limit})"
     table = np.empty(shape, dtype)
     for view in range(count_views(recipe)):
-        for start in range(0, len(images), 500):
-            chunk = tf.constant(images[start : start + 500])
+        for start in range(0, len(images), 250):
+            chunk = tf.constant(images[start : start + 250])
             shown = show(chunk, tf.fill([len(chunk)], view), recipe.shift)
             table[view * len(images) + start :][: len(chunk)] = prefix.predict_on_batch(shown)
     return table, f"computed once for each of {count_views(recipe)} views ({size / 1e6:,.0f} MB)"

@@ -102,10 +102,11 @@ def split_network(network: keras.Sequential, frozen: int) -> tuple[keras.Sequent
 # %%
 def weight_hashes(network: keras.Sequential) -> dict[str, str]:
     """A fingerprint of each weight layer: equal if and only if all its weights are, bit for bit."""
-    return {
-        name: hashlib.sha256(b"".join(array.tobytes() for array in network.get_layer(name).get_weights())).hexdigest()
-        for name in WEIGHT_LAYERS
-    }
+    digests = {name: hashlib.sha256() for name in WEIGHT_LAYERS}
+    for name, digest in digests.items():
+        for array in network.get_layer(name).get_weights():
+            digest.update(array)
+    return {name: digest.hexdigest() for name, digest in digests.items()}
 
 
 def layer_table(network: keras.Sequential) -> pd.DataFrame:
@@ -126,4 +127,4 @@ def layer_table(network: keras.Sequential) -> pd.DataFrame:
 
 def predict(network: keras.Model, inputs: np.ndarray) -> np.ndarray:
     """The network's output for all inputs, in inference mode; chunk by chunk, for memory's sake."""
-    return np.concatenate([network.predict_on_batch(inputs[i : i + 500]) for i in range(0, len(inputs), 500)])
+    return np.concatenate([network.predict_on_batch(inputs[i : i + 250]) for i in range(0, len(inputs), 250)])

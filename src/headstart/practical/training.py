@@ -10,6 +10,7 @@ Keras' own training accuracy is a running mean over the epoch, with dropout on: 
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -94,21 +95,25 @@ def cross_entropy(probabilities: np.ndarray, labels: np.ndarray) -> float:
 class Curves(keras.callbacks.Callback):
     """Measures the network after each epoch, in inference mode, and adds a row to the history and to Keras' logs."""
 
-    def __init__(self, network: keras.Model, seen: Dataset, recipe: Recipe, rows: Rows):
+    def __init__(self, network: keras.Model, seen: Dataset, recipe: Recipe, rows: Rows, only_last: bool):
         """`network` is what takes the images, or features, of `seen`."""
         super().__init__()
         self.network, self.seen, self.epochs, self.rows = network, seen, recipe.epochs, rows
+        self.only_last = only_last
         sample = np.random.default_rng(recipe.seed).permutation(len(seen.y_train))[: len(seen.y_test)]
         self.sample = seen.x_train[sample], seen.y_train[sample]
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Start the clock, which measuring does not run on."""
-        self.start = time.perf_counter()
+        if epoch == 0 or not self.only_last:
+            self.start = time.perf_counter()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
         """Measure on the test images and on as many training images; after the last epoch on all of those."""
         seconds = time.perf_counter() - self.start
         last = epoch + 1 == self.epochs
+        if self.only_last and not last:
+            return
         x_train, y_train = (self.seen.x_train, self.seen.y_train) if last else self.sample
         train, test = predict(self.network, x_train), predict(self.network, self.seen.x_test)
         row = {
@@ -193,12 +198,15 @@ def train(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     resume: Callable[[keras.Model], Rows] | None = None,
     feature_bytes: int = FEATURE_BYTES,
+    only_last: bool = False,
 ) -> Trained:
     """Train all but the first `frozen` weight layers with a new optimizer, and measure the network every epoch.
 
+    With `only_last`, it is measured after the last epoch alone, which has the only row of the history then.
     `resume` may bring the compiled head back to where an earlier training stopped; it returns the rows till then.
     """
     tf.config.experimental.enable_op_determinism()
+    gc.collect()  # Keras' models are cycles: this frees the optimizer of a training before
     hashes_before = weight_hashes(network)
     prefix, head = split_network(network, frozen)
     steps = plan_course(len(part.x_train), recipe)[0].shape[1]
@@ -212,7 +220,7 @@ def train(
     if len(rows) < recipe.epochs:
         left = {"epochs": recipe.epochs, "initial_epoch": len(rows), "steps_per_epoch": steps}
         batches = training_steps(part, recipe, prefix, table, done=len(rows))
-        curves = Curves(measured, seen, recipe, rows)
+        curves = Curves(measured, seen, recipe, rows, only_last)
         head.fit(batches, **left, callbacks=[curves, *callbacks], shuffle=False, verbose=0)
     what = (name, network, recipe, copied, frozen, part.class_names, part.y_test)
     return Trained(

@@ -57,9 +57,9 @@ def passes(network: Network, dataset: Dataset) -> float:
     frozen = network.strategy.frozen if network.strategy else 0
     work = layer_work(network.recipe)
     trained = float(work[frozen:].sum() / work.sum())
-    measured = test + min(test, train_images)
+    curve = network.recipe.epochs * (test + min(test, train_images)) if network.strategy else test
     features = 2 * train_images + test if frozen else 0
-    return network.recipe.epochs * trained * (train_images + measured / 3) + (features + train_images) / 3
+    return trained * (network.recipe.epochs * train_images + curve / 3) + (features + train_images) / 3
 
 
 def layer_work(recipe: Recipe) -> np.ndarray:

@@ -43,7 +43,7 @@ def train_network(planned: Network, dataset: Dataset, source: Source | None) -> 
     if planned.strategy is None:
         statistics = colour_statistics(part.x_train)
         network = build_network(len(part.class_names), planned.recipe, statistics, planned.recipe.seed)
-        trained = train(network, part, planned.recipe, name=planned.part)
+        trained = train(network, part, planned.recipe, name=planned.part, only_last=True)  # nobody asks for its curve
     else:
         from_where: Any = SimpleNamespace(network=source.build() if source else None)  # all that transfer looks at
         trained = transfer(from_where, planned.strategy, part, planned.recipe)
