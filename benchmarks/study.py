@@ -1,57 +1,93 @@
-"""How a study scales: the same 200 networks with one worker and with two, and what a task costs besides its training.
+"""How a study scales: one worker and two, what a task costs besides its training, and memory over hundreds of networks.
 
-    python benchmarks/study.py [--data digits]
+    python benchmarks/study.py scale [--data digits] [--pairs 4-random] [--images 1.0] [--epochs 20] [--precision ...]
+    python benchmarks/study.py watch FOLDER PID
 
-trains each network for one epoch, so that whatever grows with the number of networks shows. It writes
-benchmarks/study.csv (a row for each ended network: workers, seconds since the start, bytes of memory of the largest
-worker) and docs/study-memory.png; its last line is JSON. One worker and two have to give equal results.
+`scale` does one and the same study with one worker and with two, in turn, three times; its last line is JSON. The
+results have to be equal. `watch`, beside a running `headstart study --out FOLDER` whose process is PID, notes every
+five seconds how many networks are trained and how much memory the largest worker takes, until the study ends; it
+writes benchmarks/study-memory.csv and docs/study-memory.png.
 """
 
 import argparse
 import json
+import statistics
 import tempfile
 import time
 from pathlib import Path
 
 HERE = Path(__file__).parent
-ASKED = {"pairs": "25-random", "seeds": 2, "strategies": "practical", "train_sizes": "1.0", "epochs": 1}
+ROUNDS = 3
 TASKS, AHEAD = 1000, 6  # as many as a study keeps in flight for two workers
 
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--data", default="digits")
-    data = parser.parse_args().data
+    commands = parser.add_subparsers(dest="command", required=True)
+    scaling = commands.add_parser("scale")
+    scaling.add_argument("--data", default="digits")
+    scaling.add_argument("--pairs", default="4-random")
+    scaling.add_argument("--images", type=float, default=1.0)
+    scaling.add_argument("--epochs", type=int, default=20)
+    scaling.add_argument("--precision", default="float32")
+    watching = commands.add_parser("watch")
+    watching.add_argument("folder", type=Path)
+    watching.add_argument("pid", type=int)
+    options = vars(parser.parse_args())
+    if options.pop("command") == "watch":
+        watch(**options)
+    else:
+        print(json.dumps({**scale(options), **tasks(options["data"])}))
+
+
+def scale(asked):
+    """Seconds with one worker and with two, starting them included."""
     import pandas as pd
 
+    seconds, results = {1: [], 2: []}, []
     with tempfile.TemporaryDirectory() as place:
-        seen = [do_study(data, workers, Path(place) / str(workers)) for workers in (1, 2)]
-        one, two = (pd.read_csv(Path(place) / str(n) / "results.csv").drop(columns="seconds") for n in (1, 2))
-        stored = sum(file.stat().st_size for file in (Path(place) / "1").glob("*/*.*"))
-    samples = pd.DataFrame([sample for samples in seen for sample in samples])
-    samples.to_csv(HERE / "study.csv", index=False, lineterminator="\n")
-    plot(samples).savefig(HERE.parent / "docs" / "study-memory.png", dpi=110)
-    took = samples.groupby("workers")["seconds"].max()
-    summary = {"networks": len(one), "seconds": took.to_dict(), "ratio": took[1] / took[2], "equal": one.equals(two)}
-    print(json.dumps({**summary, "bytes_a_network_on_disk": stored // len(one), **tasks(data)}, default=float))
+        for number in range(ROUNDS):
+            for workers in seconds:
+                folder = Path(place) / f"{number}-{workers}"
+                seconds[workers].append(do_study(asked, workers, folder))
+                results.append(pd.read_csv(folder / "results.csv").drop(columns="seconds"))
+                print(f"round {number + 1} of {ROUNDS}, {workers} worker(s): {seconds[workers][-1]:.0f} s", flush=True)
+        stored = sum(file.stat().st_size for file in folder.glob("*/*.*"))
+    ratio = statistics.median(one / two for one, two in zip(seconds[1], seconds[2], strict=True))
+    equal = all(result.equals(results[0]) for result in results)
+    return {"networks": len(results[0]), "seconds": seconds, "ratio": ratio, "equal": equal, "bytes_on_disk": stored}
 
 
-def do_study(data, workers, folder):
-    """A sample for each network that has ended."""
-    import psutil
-
+def do_study(asked, workers, folder):
     from headstart.study import check_study, run_study
 
-    study = check_study(data=data, out=folder, precision="float32", say=print, **ASKED)
-    samples, start = [], time.monotonic()
+    study = check_study(out=folder, seeds=1, strategies="practical", say=lambda line: None, **asked)
+    start = time.monotonic()
+    run_study(study, workers)
+    return time.monotonic() - start
 
-    def ended(name, line):
-        memory = max(child.memory_info().rss for child in psutil.Process().children(recursive=True))
-        samples.append({"workers": workers, "seconds": time.monotonic() - start, "memory": memory})
-        print(line, flush=True)
 
-    run_study(study, workers, show=ended)
-    return samples
+def watch(folder, pid):
+    """Sample until the process has ended."""
+    import pandas as pd
+    import psutil
+
+    samples, start, study = [], time.monotonic(), psutil.Process(pid)
+    while study.is_running() and study.status() != psutil.STATUS_ZOMBIE:
+        networks = len(list((folder / "rows").glob("*.json")))
+        memory = []
+        for process in study.children(recursive=True):
+            try:
+                memory.append(process.memory_info().rss)
+            except psutil.NoSuchProcess:
+                continue
+        if memory:
+            sample = {"seconds": round(time.monotonic() - start), "networks": networks, "memory": max(memory)}
+            samples.append(sample)
+        time.sleep(5)
+    table = pd.DataFrame(samples)
+    table.to_csv(HERE / "study-memory.csv", index=False, lineterminator="\n")
+    plot(table).savefig(HERE.parent / "docs" / "study-memory.png", dpi=110)
 
 
 def tasks(data):
@@ -98,11 +134,9 @@ def plot(samples):
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(figsize=(7, 3.5))
-    for workers, rows in samples.groupby("workers"):
-        axes.plot(range(1, len(rows) + 1), rows["memory"] / 1e6, label=f"{workers} worker{'s' if workers > 1 else ''}")
+    axes.plot(samples["networks"], samples["memory"] / 1e6, linewidth=1)
     axes.set(xlabel="networks trained", ylabel="memory of the largest worker (MB)", ylim=(0, None))
     axes.grid(alpha=0.3)
-    axes.legend()
     figure.tight_layout()
     return figure
 
