@@ -19,9 +19,11 @@ all). They looked at no test image; the hand-made recipe that they set out from 
   less of a gap.
 
 Part A is trained with `RECIPE_A`. The three strategies on part B share `RECIPE_B`, so that none gets a longer
-training, a better learning rate or more augmentation than another. Its learning rate is set by hand, without a
-comparison of the strategies. It moves no image: each is shown in two ways only, as it is and mirrored, so that what
-frozen layers make of both can be computed once.
+training, a better learning rate or more augmentation than another. It was chosen by the mean accuracy of all three, on
+validation images of two other pairs of classes (cat and dog, automobile and ship), and lies amid the best of the 18
+recipes that were tried. Against the hand-made one before, with half the learning rate and more dropout, it gained 0.6
+points on average: fine-tuning the last layer 1.8, the other two nothing. It moves no image: each is shown in two ways
+only, as it is and mirrored, so that what frozen layers make of both can be computed once.
 """
 
 from __future__ import annotations
@@ -53,4 +55,4 @@ class Recipe:
 
 
 RECIPE_A = Recipe()
-RECIPE_B = replace(RECIPE_A, learning_rate=1e-3, shift=0)
+RECIPE_B = replace(RECIPE_A, warmup=0.1, weight_decay=0.01, dropout=(0.0, 0.1, 0.2), shift=0)
