@@ -200,7 +200,7 @@ def tune_command(
     from headstart.precision import check_precision
     from headstart.sources import open_dataset
     from headstart.store import mendable
-    from headstart.study.plan import parse_pairs
+    from headstart.study.plan import check_images, parse_pairs
     from headstart.tuning import Search, hide_test_images, tune
     from headstart.tuning.results import read_best
 
@@ -208,8 +208,7 @@ def tune_command(
         raise BadRequest(f"--part {part}: give a or b")
     if trials < 1 or epochs < 1:
         raise BadRequest(f"--trials {trials} --epochs {epochs}: give at least 1 of each")
-    if not 0 < images <= 1:
-        raise BadRequest(f"--images {images}: give a part of them, such as 0.25, or 1 for all")
+    check_images(images)
     check_precision(precision)
     dataset, source = open_dataset(data, typer.echo)
     typer.echo(f"{dataset.name} ({source})")

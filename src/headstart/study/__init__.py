@@ -63,11 +63,10 @@ def check_study(
     """
     from headstart.precision import check_precision, choose_precision
     from headstart.sources import fingerprint, open_dataset
-    from headstart.study.plan import make_plan
+    from headstart.study.plan import check_images, make_plan
 
     folder = Path(out)
-    if not 0 < images <= 1:
-        raise BadRequest(f"--images {images}: give a part of them, such as 0.25, or 1 for all")
+    check_images(images)
     check_precision(precision)
     held = {path.name for path in folder.iterdir() if path.name[0] != "."} if folder.is_dir() else set()
     if folder.is_file() or (held and not held & {"rows", "study.json"}):

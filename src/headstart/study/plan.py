@@ -142,6 +142,12 @@ def recipe_for(recipe: Recipe, images: int) -> Recipe:
     return replace(recipe, batch_size=max(SMALLEST_BATCH, min(recipe.batch_size, images // STEPS_AN_EPOCH)))
 
 
+def check_images(images: float) -> None:
+    """Raises BadRequest unless it is a part of all training images."""
+    if not 0 < images <= 1:
+        raise BadRequest(f"--images {images}: give a part of them, such as 0.25, or 1 for all")
+
+
 def parse_pairs(pairs: str, class_names: Sequence[str]) -> list[tuple[int, int]]:
     """`all`, `N-random`, or pairs of class numbers or names joined by +: `4,9+cat,dog`."""
     everything = list(combinations(range(len(class_names)), 2))
