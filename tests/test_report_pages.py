@@ -131,8 +131,8 @@ def test_a_confusion_matrix_tells_what_was_taken_for_what_in_hostile_names(open_
     assert f"{HOSTILE[0]} taken for {HOSTILE[1]}: " in told
 
 
-def test_disagreements_are_chosen_by_who_is_right(open_page: Open, run_page: Path) -> None:
-    page = open_page(run_page)
+def test_disagreements_are_chosen_by_who_is_right(open_page: Open, digits_run: FinishedRun) -> None:
+    page = open_page(digits_run.folder / "report.html")
     items = page.locator("#disagreements [data-right]")
     assert items.count() > 0
     page.get_by_label("Show", exact=True).select_option("not scratch")

@@ -122,7 +122,7 @@ def train_without_a_cluster(network: Network, dataset: Dataset) -> tuple[float, 
 def test_the_workers_single_thread_is_theirs_alone(finished: tuple[Plan, Rows], client: Client) -> None:
     """What this process trains, or starts, while there are workers adds up as ever: with all threads."""
     assert set(client.run(intra_op_threads).values()) == {1}
-    assert not [name for name in os.environ if name.startswith("TF_NUM_")]
+    assert not [name for name in os.environ if "NUM_THREADS" in name or name.startswith("TF_NUM_")]
 
 
 def intra_op_threads() -> int:

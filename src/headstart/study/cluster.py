@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+from dask import config
 from distributed import CancelledError, Client, LocalCluster, WorkerPlugin, as_completed
 from distributed.comm.core import CommClosedError
 
@@ -74,7 +75,9 @@ def connect(workers: int, scheduler: str | None) -> Iterator[Client]:
         with client:
             yield client
         return
+    nothing = {"distributed.nanny.pre-spawn-environ": {}}  # Dask would put OMP_NUM_THREADS=1 into this process's, too
     with (
+        config.set(nothing),
         LocalCluster(
             n_workers=workers, threads_per_worker=1, dashboard_address=ANY_PORT, memory_limit=0, silence_logs=50
         ) as cluster,
