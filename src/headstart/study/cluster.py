@@ -75,9 +75,10 @@ def connect(workers: int, scheduler: str | None) -> Iterator[Client]:
         with client:
             yield client
         return
-    nothing = {"distributed.nanny.pre-spawn-environ": {}}  # Dask would put OMP_NUM_THREADS=1 into this process's, too
+    # What Dask sets before it starts a worker, OMP_NUM_THREADS=1, it sets in this process, for all that comes after.
+    own_environment: dict[str, Any] = {"distributed.nanny.pre-spawn-environ": {}}
     with (
-        config.set(nothing),
+        config.set(own_environment),
         LocalCluster(
             n_workers=workers, threads_per_worker=1, dashboard_address=ANY_PORT, memory_limit=0, silence_logs=50
         ) as cluster,
