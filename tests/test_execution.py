@@ -240,8 +240,7 @@ def test_the_real_notebook_stands_alone_and_has_the_runs_numbers(
     stub: Path, digits_run: FinishedRun, here: Path, monkeypatch
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(stub))
-    arguments = ("2020387499", "--data", "digits", "--epochs", 2, "--execute", "--timeout", 300)
-    ended = command("notebook", *arguments)
+    ended = command("notebook", *digits_run.arguments, "--execute", "--timeout", 300)
     assert (ended.status, ended.errors) == (0, "")
     assert [path.name for path in here.glob("*.ipynb")] == ["practical-2020387499.ipynb"]
 
