@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +14,7 @@ import pytest
 import tensorflow as tf
 
 from conftest import TinyRun
-from headstart.practical.course import plan_course, show
+from headstart.practical.course import feature_table, plan_course, show
 from headstart.practical.data import Dataset
 from headstart.practical.network import WEIGHT_LAYERS, weight_hashes
 from headstart.practical.recipe import Recipe
@@ -178,6 +180,25 @@ def test_the_test_images_steer_nothing_and_the_last_epoch_is_reported_though_an_
     assert np.array_equal(trained.probabilities, tiny_run.scratch.probabilities)
     accuracies = trained.history["test_accuracy"].tolist()
     assert trained.test_accuracy == accuracies[-1] < max(accuracies)
+
+
+def test_nothing_keeps_the_images_or_features_of_a_training_that_is_over(tiny_run: TinyRun, monkeypatch) -> None:
+    """A study trains hundreds of networks in one process."""
+    kept: list[weakref.ref[np.ndarray]] = []
+
+    def noted(*given: Any) -> Any:
+        table, said = feature_table(*given)
+        kept.append(weakref.ref(table))
+        return table, said
+
+    monkeypatch.setattr("headstart.practical.training.feature_table", noted)
+    for strategy in (SCRATCH, TWO_LAYERS):
+        part = replace(tiny_run.part_b, x_train=tiny_run.part_b.x_train.copy())
+        kept.append(weakref.ref(part.x_train))
+        transfer(tiny_run.source, strategy, part, tiny_run.recipe_b)
+        del part
+    gc.collect()
+    assert [array() is None for array in kept] == [True, True, True]
 
 
 # Same seed, same numbers

@@ -12,6 +12,7 @@ view and looked up from then on, if it fits into memory.
 from __future__ import annotations
 
 import math
+import weakref
 from dataclasses import replace
 
 import keras
@@ -112,7 +113,8 @@ def training_steps(
     order, views = (array[done:].reshape(-1, array.shape[2]) for array in plan_course(images, recipe))
 
     def look_up(array: np.ndarray, rows: tf.Tensor) -> tf.Tensor:
-        found = tf.numpy_function(array.__getitem__, [rows], array.dtype)  # as a tensor the array would be there twice
+        held = weakref.proxy(array)  # TensorFlow never lets go of what it is given: the array would outlive its use
+        found = tf.numpy_function(lambda rows: held[rows], [rows], array.dtype)  # a tensor would be a second copy
         return tf.ensure_shape(found, (order.shape[1], *array.shape[1:]))
 
     def batch(index: tf.Tensor, views: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
