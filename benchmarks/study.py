@@ -85,7 +85,7 @@ def watch(folder, pid):
             sample = {"seconds": round(time.monotonic() - start), "networks": networks, "memory": max(memory)}
             samples.append(sample)
         time.sleep(5)
-    table = pd.DataFrame(samples)
+    table = pd.DataFrame(samples[:-1])  # the last is taken when the workers have gone
     table.to_csv(HERE / "study-memory.csv", index=False, lineterminator="\n")
     plot(table).savefig(HERE.parent / "docs" / "study-memory.png", dpi=110)
 
