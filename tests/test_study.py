@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 from distributed import Client
 
@@ -138,6 +139,20 @@ def test_one_worker_gives_the_same_numbers_as_two(finished: tuple[Plan, Rows], d
         assert execute(plan, alone, digits, client, lambda network, error: None) == {}
     ours, theirs = results_of(plan, alone, digits), results_of(plan, rows, digits)
     pd.testing.assert_frame_equal(ours.drop(columns="seconds"), theirs.drop(columns="seconds"))
+
+
+def test_networks_do_not_pile_up_in_a_worker(digits: Dataset) -> None:
+    from headstart.practical.recipe import Recipe
+    from headstart.study.work import train_network
+
+    recipe = Recipe(widths=(4, 4, 8, 64), units=4096, epochs=1, batch_size=128, shift=0)
+    planned, memory = Network((4, 9), 0, recipe, "digits", part="a"), []
+    for _ in range(6):
+        _, source = train_network(planned, digits, None)
+        memory.append(psutil.Process().memory_info().rss)
+    assert source is not None
+    weights = sum(array.nbytes for array in source.weights)  # training takes four times as much
+    assert memory[-1] - memory[1] < 4 * 0.8 * weights
 
 
 def test_smaller_sets_are_parts_of_larger_ones_and_every_class_has_its_share(digits: Dataset) -> None:
