@@ -152,6 +152,8 @@ def tune(search: Search, folder: Path, trials: int, say: Callable[[str], object]
                 say(f"trial {trial.number}: {trial.user_attrs['seconds']:.0f} s, {accuracy:.2%}")
         with turn:
             write_results(study, asked, search.dataset.name, folder)
+    with turn:  # once more: one that was killed may have ended the last trial without writing it down
+        write_results(study, asked, search.dataset.name, folder)
     return folder
 
 
