@@ -1,13 +1,14 @@
 """headstart side by side with a plain Keras script, with PyTorch where it is installed, and with the machine's limit.
 
 Each arm is a process of its own; in every round the arms take turns, and each ratio is the median over the rounds of
-the other arm's time over ours within one round (more is better). A training of 20 epochs is reckoned from a few: the
+the other arm's time over ours within one round (more is better). A training of 20 epochs is reckoned from three: the
 first, with all that comes before it, 18 times the mean of those between, and the last, in which headstart measures
-all training images; with --epochs 20 nothing is reckoned. The plain script stalls at the end of some epochs and not
-of others: the fewer are measured, the more its figure owes to chance. Work is equal: the same images, network, batch
-size and epochs, and the network measured after each epoch on the test images and on as many training images.
+all training images. The plain script stalls at the end of some epochs and not of others: the fewer of its epochs are
+measured, the more its figure owes to chance, so that it takes more, and with --plain-epochs 20 nothing of it is
+reckoned. Work is equal: the same images, network, batch size and epochs, and the network measured after each epoch on
+the test images and on as many training images. PyTorch computes in bfloat16, too, where the processor can.
 
-    python benchmarks/bench.py [--quick] [--data PATH] [--rounds N] [--epochs N] [--torch PYTHON]
+    python benchmarks/bench.py [--quick] [--data PATH] [--rounds N] [--plain-epochs N] [--torch PYTHON]
 
 writes benchmarks/latest.json.
 """
@@ -36,26 +37,26 @@ def main():
     parser.add_argument("--quick", action="store_true", help="8%% of the images, one round: minutes instead of an hour")
     parser.add_argument("--data", default="auto")
     parser.add_argument("--rounds", type=int)
-    parser.add_argument("--epochs", type=int, help="of every training [default: 3; of the others' with all images, 2]")
+    parser.add_argument("--plain-epochs", type=int, help="of the plain script's trainings [default: 8, quick: 3]")
     parser.add_argument("--torch", help="the Python that has PyTorch, if it is not this one")
     options = parser.parse_args()
     rounds = options.rounds or (1 if options.quick else 3)
     with tempfile.TemporaryDirectory() as folder:
         arrays = str(Path(folder) / "parts.npz")
         images, name = write_parts(options.data, arrays, share=0.08 if options.quick else 1.0)
-        ours = str(options.epochs or 3)
-        epochs = ours if options.epochs or options.quick else "2"
         arms = {
-            "plain": ["plain_keras.py", arrays, "--epochs", epochs],
-            "plain_without_stall": ["plain_keras.py", arrays, "--epochs", epochs, "--no-stall"],
-            "ours": ["ours.py", arrays, "--epochs", ours],
+            "plain": ["plain_keras.py", arrays, "--epochs", str(options.plain_epochs or (3 if options.quick else 8))],
+            "plain_without_stall": ["plain_keras.py", arrays, "--no-stall"],
+            "ours": ["ours.py", arrays],
         }
         if options.torch or importlib.util.find_spec("torch"):
-            arms["pytorch"] = ["plain_pytorch.py", arrays, "--epochs", epochs]
+            arms["pytorch"] = ["plain_pytorch.py", arrays]
+            if "bf16" in cpu_name():
+                arms["pytorch_bfloat16"] = ["plain_pytorch.py", arrays, "--bfloat16"]
         results = {arm: [] for arm in [*arms, "peaks"]}
         for number in range(rounds):
             for arm, command in arms.items():
-                results[arm].append(run(command, options.torch if arm == "pytorch" else None))
+                results[arm].append(run(command, options.torch if "pytorch" in arm else None))
                 print(f"round {number + 1} of {rounds}, {arm}: {summary(results[arm][-1])}", flush=True)
             results["peaks"].append(run(["peaks.py", results["ours"][-1]["precision"]]))
     report = compare(results, images)
@@ -133,6 +134,7 @@ def compare(results, images):
             arm: {phase: median(lambda result, phase=phase: twenty_epochs(result[phase]), arm) for phase in PHASES}
             for arm in results.keys() - {"peaks"}
         },
+        "epochs_of_network_a": {arm: [result["a"] for result in results[arm]] for arm in results if arm != "peaks"},
         "peak_rss": {arm: median(lambda result: result["peak_rss"], arm) for arm in results.keys() - {"peaks"}},
         "precision": ours[0]["precision"],
         "precision_reason": ours[0]["reason"],

@@ -1,6 +1,6 @@
-"""The practical in PyTorch, where that is installed: the same network, images, batch size and measurements, in float32.
+"""The practical in PyTorch, where that is installed: the same network, images, batch size and measurements.
 
-Prints what plain_keras.py prints.
+In float32; with `--bfloat16` as PyTorch's own guide has it, under `torch.autocast`. Prints what plain_keras.py prints.
 """
 
 import argparse
@@ -27,37 +27,40 @@ def weight_layers(model):
     return [layer for layer in model if isinstance(layer, nn.Conv2d | nn.Linear)]
 
 
-def fit(model, part, epochs, batch):
+def fit(model, part, epochs, batch, bfloat16):
     """Train what requires a gradient; the seconds of each epoch."""
     x_train, y_train, x_test, y_test = part
     start = time.perf_counter()
     optimizer = torch.optim.Adam([weight for weight in model.parameters() if weight.requires_grad])
     loss = nn.CrossEntropyLoss()
+    autocast = torch.autocast("cpu", dtype=torch.bfloat16, enabled=bfloat16)
     seconds = []
     for _ in range(epochs):
         model.train()
         for index in torch.randperm(len(x_train)).split(batch)[: len(x_train) // batch]:
             optimizer.zero_grad()
-            loss(model(x_train[index]), y_train[index]).backward()
+            with autocast:
+                error = loss(model(x_train[index]), y_train[index])
+            error.backward()
             optimizer.step()
         model.eval()
-        with torch.inference_mode():
+        with torch.inference_mode(), autocast:
             for x, y in ((x_test, y_test), (x_train[: len(x_test)], y_train[: len(x_test)])):
                 told = torch.cat([model(chunk) for chunk in x.split(500)])
-                loss(told, y).item(), (told.argmax(1) == y).float().mean().item()
+                loss(told.float(), y).item(), (told.argmax(1) == y).float().mean().item()
         seconds.append(time.perf_counter() - start)
         start = time.perf_counter()
     return seconds
 
 
-def fine_tune(source, part, trained, epochs, batch):
+def fine_tune(source, part, trained, **how):
     model = network(2)
     layers = list(zip(weight_layers(model), weight_layers(source), strict=True))
     for new, old in layers[:-1]:
         new.load_state_dict(old.state_dict())
     for new, _ in layers[:-trained]:
         new.requires_grad_(False)
-    return fit(model, part, epochs, batch)
+    return fit(model, part, **how)
 
 
 def main():
@@ -65,6 +68,7 @@ def main():
     parser.add_argument("data")
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--bfloat16", action="store_true")
     options = parser.parse_args()
     data = np.load(options.data)
 
@@ -79,7 +83,7 @@ def main():
         ]
         for part in ("a", "b")
     }
-    how = {"epochs": options.epochs, "batch": options.batch}
+    how = {"epochs": options.epochs, "batch": options.batch, "bfloat16": options.bfloat16}
     source = network(8)
     times = {"a": fit(source, parts["a"], **how), "scratch": fit(network(2), parts["b"], **how)}
     times["last_layer"] = fine_tune(source, parts["b"], trained=1, **how)
