@@ -1,4 +1,4 @@
-"""How time and memory grow with the number of images, the width of the network and the layers that are trained.
+"""How time and memory grow with the images, the network's width, the layers that are trained and the strategies.
 
 Each measurement is a process of its own, so that its peak memory is its own: two epochs, of which the second counts.
 
@@ -16,7 +16,12 @@ from dataclasses import replace
 from pathlib import Path
 
 HERE = Path(__file__).parent
-IMAGES, WIDTHS, FROZEN = (5_000, 10_000, 20_000, 50_000), (0.5, 1.0, 2.0), (0, 2, 4, 5)
+SWEEPS = {
+    "images": (5_000, 10_000, 20_000, 50_000),
+    "width": (0.5, 1.0, 2.0),
+    "frozen": (0, 2, 4, 5),
+    "strategies": (3, 6, 12),
+}
 COLUMNS = ["sweep", "value", "images", "seconds_an_epoch", "seconds_of_features", "peak_rss"]
 
 
@@ -31,7 +36,7 @@ def main():
     import pandas as pd
 
     rows = []
-    for sweep, values in (("images", IMAGES), ("width", WIDTHS), ("frozen", FROZEN)):
+    for sweep, values in SWEEPS.items():
         for value in values:
             command = [sys.executable, __file__, "--data", options.data, "--one", sweep, str(value)]
             done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
@@ -43,14 +48,14 @@ def main():
 
 
 def measure(data, sweep, value):
-    """One network trained on all ten classes' images, or a strategy on two classes' (sweep "frozen")."""
+    """A network trained on all ten classes' images, a strategy on two ("frozen"), or the three, again and again."""
     import numpy as np
 
     from headstart.practical.data import split_classes
     from headstart.practical.network import build_network, colour_statistics
     from headstart.practical.recipe import RECIPE_A, RECIPE_B
     from headstart.practical.training import train
-    from headstart.practical.transfer import Strategy, transfer
+    from headstart.practical.transfer import STRATEGIES, Strategy, transfer
     from headstart.sources import open_dataset
 
     dataset, _ = open_dataset(data, lambda line: None)
@@ -63,28 +68,27 @@ def measure(data, sweep, value):
         kept = (content.x_train[train], content.y_train[train], content.x_test[test], content.y_test[test])
         return type(content)(*kept, content.class_names, content.name)
 
-    images = int(value) if sweep == "images" else 4_000
+    images = {"images": int(value), "frozen": 10_000}.get(sweep, 4_000)
     recipe = replace(RECIPE_A, epochs=2)
     if sweep == "width":
         recipe = replace(recipe, widths=tuple(int(width * value) for width in recipe.widths))
-    if sweep == "frozen":
+    if sweep in ("frozen", "strategies"):
         part_a, part_b = split_classes(dataset, (4, 9))
-        images = 10_000
-        recipe_b = replace(RECIPE_B, epochs=2)
-        few = part(part_a, 500)
+        few, part_b = part(part_a, 500), part(part_b, images)
         network = build_network(8, recipe, colour_statistics(few.x_train), seed=0)
         source = train(network, few, replace(recipe, epochs=1))
-        strategy = Strategy("", copied=max(1, int(value)), frozen=int(value))
-        trained = transfer(source, strategy, part(part_b, images), recipe_b)
+        strategies = STRATEGIES * (int(value) // len(STRATEGIES))
+        if sweep == "frozen":
+            strategies = (Strategy("", copied=max(1, int(value)), frozen=int(value)),)
+        trained = [transfer(source, strategy, part_b, replace(RECIPE_B, epochs=2)) for strategy in strategies]
     else:
         content = part(dataset, images)
         del dataset
-        trained = train(build_network(10, recipe, colour_statistics(content.x_train), seed=0), content, recipe)
-    seconds = trained.history["seconds"]
+        trained = [train(build_network(10, recipe, colour_statistics(content.x_train), seed=0), content, recipe)]
+    epoch = sum(one.history["seconds"].iloc[-1] for one in trained)
+    features = sum(one.seconds - one.history["seconds"].sum() for one in trained)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return dict(
-        zip(COLUMNS, (sweep, value, images, seconds.iloc[-1], trained.seconds - seconds.sum(), peak), strict=True)
-    )
+    return dict(zip(COLUMNS, (sweep, value, images, epoch, features, peak), strict=True))
 
 
 def plot(results):
@@ -92,13 +96,14 @@ def plot(results):
 
     from headstart.practical.recipe import RECIPE_A
 
-    figure, axes = plt.subplots(1, 3, figsize=(12, 3.8))
+    figure, axes = plt.subplots(2, 2, figsize=(10, 7))
     labels = {
         "images": "training images",
         "width": f"width of every convolution (1: {', '.join(map(str, RECIPE_A.widths))})",
         "frozen": "frozen layers (10,000 images; 0: all are trained)",
+        "strategies": "strategies trained one after the other (4,000 images each)",
     }
-    for ax, (sweep, label) in zip(axes, labels.items(), strict=True):
+    for ax, (sweep, label) in zip(axes.flat, labels.items(), strict=True):
         rows = results[results["sweep"] == sweep]
         seconds, gigabytes = rows["seconds_an_epoch"], rows["peak_rss"] / 1e9
         ax.plot(rows["value"], seconds, "o-", color="#0072B2")
@@ -109,7 +114,7 @@ def plot(results):
         memory.set(ylabel="peak memory of the process (GB)", ylim=(0, 1.1 * gigabytes.max()))
         memory.yaxis.label.set_color("#D55E00")
         ax.grid(alpha=0.3)
-    figure.tight_layout()
+    figure.tight_layout(w_pad=3)
     return figure
 
 
