@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import combinations
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,8 +9,11 @@ import pytest
 from headstart.study.summary import (
     conclude,
     differences,
+    difficulty,
     kind_of,
+    mean_gain,
     mean_interval,
+    over_pairs,
     predict_gain,
     summarise,
     t_test,
@@ -48,11 +53,37 @@ def test_differences_are_paired_by_classes_seed_and_size() -> None:
     assert paired["scratch_accuracy"].tolist() == pytest.approx([0.9, 0.89])
 
 
-def test_over_several_pairs_the_interval_is_over_their_means() -> None:
+def test_over_several_pairs_the_interval_is_over_their_means_with_each_class_left_out() -> None:
+    """Left out: cat or dog 2.5, deer 2, truck 1, ship 1.5; variance 0.34, times 4: 1.36; t(0.975, 4) = 2.7764."""
     gains = {"cat,dog": [0.01, 0.01], "deer,truck": [0.02, 0.02], "ship,truck": [0.0, 0.06]}
     [row] = summarise(make_results(gains)).to_dict("records")
     assert (row["pairs"], row["networks"]) == (3, 6)
-    assert (row["difference"], row["low"], row["high"]) == pytest.approx(mean_interval(np.array([0.01, 0.02, 0.03])))
+    reach = 0.01 * 2.7764 * 1.36**0.5
+    assert (row["difference"], row["low"], row["high"]) == pytest.approx((0.02, 0.02 - reach, 0.02 + reach), abs=1e-6)
+
+
+def test_where_all_pairs_share_a_class_the_interval_is_students() -> None:
+    """Leaving out the other class of each is leaving out the pair."""
+    gains = np.array([0.01, 0.02, 0.06])
+    judged = pd.DataFrame({"classes_b": ["cat,dog", "cat,deer", "cat,truck"], "mean": gains})
+    assert over_pairs(judged, mean_gain) == pytest.approx(mean_interval(gains))
+
+
+@pytest.mark.parametrize(("by_class", "by_pair"), [(0.0, 1.0), (0.3, 1.0), (1.0, 1.0), (1.0, 0.01)])
+def test_the_interval_over_pairs_holds_the_truth_as_often_as_it_says(by_class: float, by_pair: float) -> None:
+    """Gains that are the sum of what both classes do and of chance; their true mean is 0."""
+    rng = np.random.default_rng(0)
+    pairs = list(combinations("0123456789", 2))
+    table, held, students = pd.DataFrame({"classes_b": [",".join(pair) for pair in pairs]}), 0, 0
+    for _ in range(200):
+        of_class = rng.normal(0, by_class, 10)
+        gains = np.array([of_class[int(a)] + of_class[int(b)] for a, b in pairs]) + rng.normal(0, by_pair, len(pairs))
+        for interval, add in ((over_pairs(table.assign(mean=gains), mean_gain), 1), (mean_interval(gains), 0)):
+            inside = interval[1] <= 0 <= interval[2]
+            held, students = held + inside * add, students + inside * (1 - add)
+    assert held >= 0.92 * 200  # 95%, less two standard errors of 200 cases
+    if by_class == 1.0:
+        assert students <= 0.7 * 200
 
 
 def test_over_one_pair_it_is_over_the_seeds() -> None:
@@ -91,12 +122,14 @@ def test_harder_pairs_that_gain_more_are_noticed() -> None:
     )
     found = predict_gain(judged)
     assert found is not None
-    assert found.difficulty == pytest.approx(1.0)
+    assert found.difficulty == pytest.approx((1.0, 1.0, 1.0))
     assert found.kinds["two animals"][0] == pytest.approx(0.065)
     assert found.kinds["two vehicles"][0] == pytest.approx(0.025)
     assert found.kinds["an animal and a vehicle"][3] == 3
     assert predict_gain(judged[:4]) is None
-    foreign = predict_gain(judged.assign(classes_b="x,y"))
+    assert predict_gain(judged.assign(scratch=0.9)) is None
+    assert difficulty(judged.assign(mean=-judged["mean"])) == pytest.approx(-1.0)
+    foreign = predict_gain(judged.assign(classes_b=judged["classes_b"].str.upper()))
     assert foreign is not None
     assert foreign.kinds == {}
 

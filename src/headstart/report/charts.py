@@ -166,7 +166,7 @@ def words_of(row: Any) -> str:
 
 
 def reach_of(table: pd.DataFrame) -> dict[str, Any]:
-    """Error bars in points, as Student's intervals have them, the same both ways; none where there is no interval."""
+    """Error bars in points, the same both ways; none where there is no interval."""
     reach = in_points((table["high"] - table["difference"]).fillna(0))
     return {"type": "data", "array": reach, "thickness": 1.5, "width": 5}
 

@@ -24,12 +24,11 @@ def plot_depth(summary: pd.DataFrame, data: str) -> Figure | None:
         return None
     largest = table["train_images"].max()
     figure, ax = plt.subplots(figsize=(8, 4.8))
-    for (keys, curve), (colour, mark, dash) in zip(
-        table[table["train_images"] == largest].groupby(["part", "plus"]), STYLES, strict=False
-    ):
-        part, plus = keys
+    for number, ((part, plus), curve) in enumerate(table[table["train_images"] == largest].groupby(["part", "plus"])):
+        colour, mark, dash = STYLES[number]
         label = f"{part}nB{plus}: {CURVES[part]}, {'trained on' if plus else 'frozen'}"
-        draw(ax, curve["n"], curve, {"color": colour, "marker": mark, "linestyle": dash, "label": label})
+        beside = 0.06 * (number - 1.5)  # so that intervals do not hide one another
+        draw(ax, curve["n"] + beside, curve, {"color": colour, "marker": mark, "linestyle": dash, "label": label})
     ax.set(xlabel="n: layers copied", xticks=sorted(table["n"].unique()))
     return complete(figure, ax, f"Gain by depth ({largest:,.0f} training images)", data)
 
