@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from headstart.practical.recipe import Recipe
-from headstart.precision import FASTER, choose_precision, has_bfloat16, measure_gain
+from headstart.precision import FASTER, choose_precision, has_bfloat16, measure_apart, measure_gain
 
 WITHOUT = "processor\t: 0\nmodel name\t: Some CPU\nflags\t\t: fpu sse2 avx avx2 fma avx512f\n"
 WITH = {"avx512": f"{WITHOUT}flags\t\t: fpu avx512f avx512_bf16 avx512_vnni\n", "amx": "flags : amx_tile amx_bf16\n"}
@@ -23,7 +23,7 @@ def never_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     def measured() -> float:
         raise AssertionError("it was measured")
 
-    monkeypatch.setattr("headstart.precision.measure_gain", measured)
+    monkeypatch.setattr("headstart.precision.measure_apart", measured)
 
 
 @pytest.mark.parametrize("asked", ["float32", "bfloat16"])
@@ -48,7 +48,7 @@ def test_where_the_processor_cannot_be_asked_it_is_float32(never_measured, tmp_p
 def test_a_processor_with_bfloat16_is_believed_only_when_it_is_faster(
     flags: str, gain: float, chosen: str, tmp_path: Path, monkeypatch
 ) -> None:
-    monkeypatch.setattr("headstart.precision.measure_gain", lambda: gain)
+    monkeypatch.setattr("headstart.precision.measure_apart", lambda: gain)
     precision, reason = choose_precision("auto", cpuinfo(tmp_path, WITH[flags]))
     assert precision == chosen
     assert f"{gain:.2f} times as fast" in reason
@@ -68,6 +68,18 @@ def test_with_a_gpu_nothing_is_guessed(never_measured, tmp_path: Path, monkeypat
 )
 def test_the_flag_counts_as_a_whole_word(text: str, has: bool, tmp_path: Path) -> None:
     assert has_bfloat16(cpuinfo(tmp_path, text)) is has
+
+
+def test_the_measurement_apart_is_a_real_one() -> None:
+    assert 0.01 < measure_apart() < 100
+
+
+@pytest.mark.parametrize("python", ["no-such-program", "false", "echo"])
+def test_a_measurement_that_fails_costs_no_more_than_bfloat16(python: str, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("headstart.precision.sys.executable", python)
+    precision, reason = choose_precision("auto", cpuinfo(tmp_path, WITH["amx"]))
+    assert precision == "float32"
+    assert "could not be measured" in reason
 
 
 def test_the_measurement_is_a_ratio_of_real_training_steps(monkeypatch: pytest.MonkeyPatch) -> None:

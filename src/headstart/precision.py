@@ -6,13 +6,18 @@ So `auto` takes bfloat16 only where the processor has it and a short training st
 
 from __future__ import annotations
 
+import os
 import statistics
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 from headstart.errors import BadRequest
 
 FASTER = 1.15  # what bfloat16 must gain, so that noise does not choose
+IMAGES = 32  # of a step: its ratio is a whole batch's, within chance, for a third of the time
+LONGEST = 300  # seconds that the measurement may take; it takes some ten
 
 CHOICES = ("auto", "float32", "bfloat16")
 
@@ -36,7 +41,10 @@ def choose_precision(asked: str, cpuinfo: Path = Path("/proc/cpuinfo")) -> tuple
         )
     if not has_bfloat16(cpuinfo):
         return "float32", "the processor has no bfloat16 instructions and would emulate them"
-    ratio = measure_gain()
+    try:
+        ratio = measure_apart()
+    except (OSError, subprocess.SubprocessError, ValueError) as error:
+        return "float32", f"whether bfloat16 is faster could not be measured ({error!s:.200})"
     verdict = f"a training step in bfloat16 is {ratio:.2f} times as fast as in float32"
     return ("bfloat16" if ratio >= FASTER else "float32"), f"{verdict} (measured; {FASTER} is asked for)"
 
@@ -50,6 +58,18 @@ def has_bfloat16(cpuinfo: Path) -> bool:
     return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
+def measure_apart() -> float:
+    """`measure_gain` in a process of its own: in this one, TensorFlow would keep some 120 MB of it to the end.
+
+    Raises OSError, SubprocessError or ValueError where that fails.
+    """
+    code = "from headstart.precision import measure_gain; print(measure_gain())"
+    quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=quiet, capture_output=True, text=True, check=True, timeout=LONGEST)
+    return float(done.stdout)
+
+
 def measure_gain(steps: int = 4, rounds: int = 3) -> float:
     """The median ratio float32 : bfloat16 of the time of some training steps, measured in turn."""
     from dataclasses import replace
@@ -60,8 +80,8 @@ def measure_gain(steps: int = 4, rounds: int = 3) -> float:
     from headstart.practical.recipe import RECIPE_A
 
     rng = np.random.default_rng(0)
-    images = rng.integers(256, size=(RECIPE_A.batch_size, 32, 32, 3), dtype=np.uint8)
-    labels = rng.integers(8, size=RECIPE_A.batch_size)
+    images = rng.integers(256, size=(IMAGES, 32, 32, 3), dtype=np.uint8)
+    labels = rng.integers(8, size=IMAGES)
     networks = []
     for precision in ("float32", "bfloat16"):
         network = build_network(8, replace(RECIPE_A, precision=precision), ([127.5] * 3, [4096.0] * 3), seed=0)

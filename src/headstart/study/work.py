@@ -10,13 +10,12 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from headstart.artefacts import finite
 from headstart.practical.data import Dataset, split_classes
 from headstart.practical.network import Statistics, build_network, colour_statistics, input_statistics
 from headstart.practical.recipe import Recipe
-from headstart.practical.training import Trained, train
+from headstart.practical.training import Trained, empty, train
 from headstart.practical.transfer import transfer
 from headstart.study.plan import Network, images_per_class
 
@@ -37,43 +36,23 @@ class Source:
         return network
 
 
-class EmptyOptimizer(keras.callbacks.Callback):
-    """Frees Adam's two means of every weight when the training is over."""
-
-    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        """All but the count of steps, which is still asked for."""
-        empty(self.model.optimizer.variables)
-
-
-def empty(variables: Sequence[keras.Variable]) -> None:
-    """Free what the variables hold. They are not to be used again.
-
-    Keras' graph of a training step, and with it every variable that it touches, outlives all references to it
-    (keras-team/keras issue 17458): hundreds of networks would pile up in a worker, 30 MB each.
-    """
-    for variable in variables:
-        if variable.shape and variable.dtype == "float32":
-            tf.raw_ops.AssignVariableOp(resource=variable.value.handle, value=tf.zeros(0))
-
-
 def train_network(planned: Network, dataset: Dataset, source: Source | None) -> tuple[dict[str, Any], Source | None]:
     """The trained network's row, and the network itself if others start from it."""
-    callbacks = [EmptyOptimizer()]
     part_a, part_b = split_classes(dataset, planned.classes)
     part = part_a if planned.part == "a" else few_images(part_b, planned.train_size, planned.seed)
     if planned.strategy is None:
         statistics = colour_statistics(part.x_train)
         network = build_network(len(part.class_names), planned.recipe, statistics, planned.recipe.seed)
-        trained = train(network, part, planned.recipe, name=planned.part, callbacks=callbacks, only_last=True)
+        trained = train(network, part, planned.recipe, name=planned.part, only_last=True)
     else:
         from_where: Any = SimpleNamespace(network=source.build() if source else None)  # all that transfer looks at
-        trained = transfer(from_where, planned.strategy, part, planned.recipe, callbacks=callbacks)
+        trained = transfer(from_where, planned.strategy, part, planned.recipe)
     row = describe(trained, len(part.x_train))
     result = None
     if planned.strategy is None:
         weights = trained.network.get_weights()
         result = Source(len(part.class_names), planned.recipe, input_statistics(trained.network), weights)
-    empty(trained.network.variables)
+    empty(trained.network.variables)  # or hundreds of networks would pile up in a worker
     del trained
     keras.backend.clear_session()
     gc.collect()
