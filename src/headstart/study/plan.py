@@ -138,7 +138,10 @@ def make_plan(
 
 
 def recipe_for(recipe: Recipe, images: int) -> Recipe:
-    """The recipe, with batches small enough for eight steps an epoch: 20 images in one batch would teach nothing."""
+    """The recipe, with batches small enough for eight steps an epoch, but of four images at least.
+
+    20 images in one batch would teach nothing.
+    """
     return replace(recipe, batch_size=max(SMALLEST_BATCH, min(recipe.batch_size, images // STEPS_AN_EPOCH)))
 
 

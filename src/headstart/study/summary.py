@@ -46,10 +46,10 @@ def mean_interval(values: np.ndarray) -> tuple[float, float, float]:
 def over_pairs(judged: pd.DataFrame, statistic: Callable[[pd.DataFrame], float]) -> tuple[float, float, float]:
     """A statistic of a table with a row a pair of classes, and its 95% interval: each class is left out in turn.
 
-    Pairs share classes, and what a class does to one pair it does to the others. Student's t over 45 pairs of ten
-    classes, which takes them for independent, holds the true mean in half instead of 95% of the cases if all that
-    pairs differ by is their classes; the jackknife (Arvesen 1969, Jackknifing U-statistics) in 95%, and in 99% if
-    classes have nothing to do with it: it errs on the wide side (simulated by a test).
+    Pairs share classes, and what a class does to one pair it does to the others. Student's t, which takes pairs for
+    independent, holds the true mean in half the cases if what 45 pairs of ten classes differ by is their classes; the
+    jackknife (Arvesen 1969, Jackknifing U-statistics) in 95%, and in 99% if classes have nothing to do with it: it
+    errs on the wide side. A test simulates both.
     """
     classes = judged["classes_b"].str.split(",")
     names = sorted(set(classes.explode()))
@@ -177,7 +177,8 @@ def conclude(results: pd.DataFrame) -> list[str]:
         paragraphs.append("With one seed, nothing can be told of a single pair of classes: chance has no measure.")
     pairs = int(summary["pairs"].min())
     paragraphs.append(
-        f"Limits: one network and one recipe were studied, over {pairs} pair(s) and {seeds} seed(s) or more."
+        f"Limits: one network and one recipe were studied, over {pairs} pair(s) and {seeds} seed(s) or more. The "
+        f"intervals of {len(summary)} mean differences were looked at, with no correction for their number."
     )
     return paragraphs
 
@@ -216,7 +217,9 @@ def describe_predictors(name: str, found: Predictors) -> str:
         else "that harder pairs gain more or less is not shown"
     )
     kinds = "; ".join(
-        f"{kind}: {100 * mean:+.1f} points over {pairs} pairs" for kind, (mean, _, _, pairs) in found.kinds.items()
+        f"{kind}: {100 * mean:+.1f} points{'' if np.isnan(low) else f' ({100 * low:+.1f} to {100 * high:+.1f})'} "
+        f"over {pairs} pairs"
+        for kind, (mean, low, high, pairs) in found.kinds.items()
     )
     rank = f"rank correlation {correlation:+.2f}, 95% interval {low:+.2f} to {high:+.2f}"
     return f"{name}: {told} ({rank}).{f' By kind: {kinds}.' if kinds else ''}"
