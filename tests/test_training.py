@@ -201,20 +201,6 @@ def test_nothing_keeps_the_images_or_features_of_a_training_that_is_over(tiny_ru
     assert [array() is None for array in kept] == [True, True, True]
 
 
-def test_the_optimizer_of_a_training_that_is_over_holds_no_more_than_numbers(tiny_run: TinyRun) -> None:
-    """Keras keeps its variables as long as the process."""
-    held: list[keras.Variable] = []
-
-    class Note(keras.callbacks.Callback):
-        def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-            held.extend(self.model.optimizer.variables)
-
-    trained = transfer(tiny_run.source, SCRATCH, tiny_run.part_b, tiny_run.recipe_b, callbacks=[Note()])
-    means = [variable.value.handle for variable in held if variable.shape]
-    assert len(means) == 2 * len(trained.network.trainable_variables)
-    assert all(tf.raw_ops.ReadVariableOp(resource=handle, dtype=tf.float32).shape == (0,) for handle in means)
-
-
 # Same seed, same numbers
 
 

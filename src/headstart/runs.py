@@ -93,6 +93,7 @@ def conduct(request: Request, asked: dict[str, str], display: AbstractContextMan
 
 def train_networks(request: Request, part_a: Dataset, part_b: Dataset, shown: Any) -> tuple[Trained, list[Trained]]:
     """Network A, then each strategy on B."""
+    from headstart.memory import EmptyOptimizer
     from headstart.practical.network import build_network, colour_statistics
     from headstart.practical.training import train
     from headstart.practical.transfer import STRATEGIES, transfer
@@ -100,7 +101,7 @@ def train_networks(request: Request, part_a: Dataset, part_b: Dataset, shown: An
     def hooks(name: str) -> dict[str, Any]:
         checkpoint = Checkpoint(request.folder / "checkpoints" / f"{name}.npz")
         progress = [shown.progress(name)] if shown else []
-        return {"callbacks": [checkpoint.callback(), *progress], "resume": checkpoint.restore}
+        return {"callbacks": [checkpoint.callback(), *progress, EmptyOptimizer()], "resume": checkpoint.restore}
 
     statistics = colour_statistics(part_a.x_train)
     network = build_network(len(part_a.class_names), request.recipe_a, statistics, request.recipe_a.seed)

@@ -182,17 +182,6 @@ def compile_head(head: keras.Model, recipe: Recipe, steps: int, whole_epochs: bo
     head.optimizer.build(head.trainable_variables)
 
 
-def empty(variables: Sequence[keras.Variable]) -> None:
-    """Free the matrices and vectors that the variables hold, which are not to be used again.
-
-    Keras' graph of a training step, and with it every variable that it touches, outlives all references to it
-    (keras-team/keras issue 17458).
-    """
-    for variable in variables:
-        if variable.shape and variable.dtype == "float32":
-            tf.raw_ops.AssignVariableOp(resource=variable.value.handle, value=tf.zeros(0))
-
-
 # %% [markdown]
 # ### The training itself
 
@@ -217,7 +206,7 @@ def train(
     `resume` may bring the compiled head back to where an earlier training stopped; it returns the rows till then.
     """
     tf.config.experimental.enable_op_determinism()
-    gc.collect()  # Keras' models are cycles
+    gc.collect()  # Keras' models are cycles: this frees the optimizer of a training before
     hashes_before = weight_hashes(network)
     prefix, head = split_network(network, frozen)
     steps = plan_course(len(part.x_train), recipe)[0].shape[1]
@@ -233,8 +222,6 @@ def train(
         batches = training_steps(part, recipe, prefix, table, done=len(rows))
         curves = Curves(measured, seen, recipe, rows, only_last)
         head.fit(batches, **left, callbacks=[curves, *callbacks], shuffle=False, verbose=0)
-    optimizer_steps = int(head.optimizer.iterations)
-    empty(head.optimizer.variables)
     what = (name, network, recipe, copied, frozen, part.class_names, part.y_test)
     return Trained(
         *what,
@@ -242,7 +229,7 @@ def train(
         history=pd.DataFrame(rows),
         hashes_before=hashes_before,
         hashes_after=weight_hashes(network),
-        optimizer_steps=optimizer_steps,
+        optimizer_steps=int(head.optimizer.iterations),
         features=features,
         seconds=seconds + sum(row["seconds"] for row in rows),
     )

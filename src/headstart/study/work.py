@@ -12,10 +12,11 @@ import keras
 import numpy as np
 
 from headstart.artefacts import finite
+from headstart.memory import EmptyOptimizer, empty
 from headstart.practical.data import Dataset, split_classes
 from headstart.practical.network import Statistics, build_network, colour_statistics, input_statistics
 from headstart.practical.recipe import Recipe
-from headstart.practical.training import Trained, empty, train
+from headstart.practical.training import Trained, train
 from headstart.practical.transfer import transfer
 from headstart.study.plan import Network, images_per_class
 
@@ -38,15 +39,16 @@ class Source:
 
 def train_network(planned: Network, dataset: Dataset, source: Source | None) -> tuple[dict[str, Any], Source | None]:
     """The trained network's row, and the network itself if others start from it."""
+    callbacks = [EmptyOptimizer()]
     part_a, part_b = split_classes(dataset, planned.classes)
     part = part_a if planned.part == "a" else few_images(part_b, planned.train_size, planned.seed)
     if planned.strategy is None:
         statistics = colour_statistics(part.x_train)
         network = build_network(len(part.class_names), planned.recipe, statistics, planned.recipe.seed)
-        trained = train(network, part, planned.recipe, name=planned.part, only_last=True)
+        trained = train(network, part, planned.recipe, name=planned.part, callbacks=callbacks, only_last=True)
     else:
         from_where: Any = SimpleNamespace(network=source.build() if source else None)  # all that transfer looks at
-        trained = transfer(from_where, planned.strategy, part, planned.recipe)
+        trained = transfer(from_where, planned.strategy, part, planned.recipe, callbacks=callbacks)
     row = describe(trained, len(part.x_train))
     result = None
     if planned.strategy is None:
