@@ -23,11 +23,12 @@ def plot_depth(summary: pd.DataFrame, data: str) -> Figure | None:
     if table.empty:
         return None
     largest = table["train_images"].max()
+    curves = list(table[table["train_images"] == largest].groupby(["part", "plus"]))
     figure, ax = plt.subplots(figsize=(8, 4.8))
-    for number, ((part, plus), curve) in enumerate(table[table["train_images"] == largest].groupby(["part", "plus"])):
+    for number, ((part, plus), curve) in enumerate(curves):
         colour, mark, dash = STYLES[number]
         label = f"{part}nB{plus}: {CURVES[part]}, {'trained on' if plus else 'frozen'}"
-        beside = 0.06 * (number - 1.5)  # so that intervals do not hide one another
+        beside = 0.06 * (number - (len(curves) - 1) / 2)  # so that intervals do not hide one another
         draw(ax, curve["n"] + beside, curve, {"color": colour, "marker": mark, "linestyle": dash, "label": label})
     ax.set(xlabel="n: layers copied", xticks=sorted(table["n"].unique()))
     return complete(figure, ax, f"Gain by depth ({largest:,.0f} training images)", data)

@@ -55,10 +55,10 @@ def over_pairs(judged: pd.DataFrame, statistic: Callable[[pd.DataFrame], float])
     names = sorted(set(classes.explode()))
     left = np.array([statistic(judged[[name not in pair for pair in classes]]) for name in names])
     left = left[~np.isnan(left)]  # a class that is in all pairs leaves none
-    if len(left) < 2:
-        return statistic(judged), float("nan"), float("nan")
-    reach = float(stats.t.ppf(0.975, len(left) - 1) * np.sqrt((len(left) - 1) * np.var(left)))
     value = statistic(judged)
+    if len(left) < 2:
+        return value, float("nan"), float("nan")
+    reach = float(stats.t.ppf(0.975, len(left) - 1) * np.sqrt((len(left) - 1) * np.var(left)))
     return value, value - reach, value + reach
 
 
@@ -146,13 +146,15 @@ class Predictors:
 
 def predict_gain(judged: pd.DataFrame) -> Predictors | None:
     """For one strategy's and size's verdicts; None from fewer than five pairs."""
-    if len(judged) < 5 or np.isnan(difficulty(judged)):
+    if len(judged) < 5:
+        return None
+    correlation, low, high = np.clip(over_pairs(judged, difficulty), -1, 1).tolist()
+    if np.isnan(correlation):
         return None
     kinds = {}
     if {name for classes in judged["classes_b"] for name in classes.split(",")} <= set(CIFAR10_CLASSES):
         for kind, group in judged.groupby(judged["classes_b"].map(kind_of)):
             kinds[str(kind)] = (*over_pairs(group, mean_gain), len(group))
-    correlation, low, high = np.clip(over_pairs(judged, difficulty), -1, 1).tolist()
     return Predictors((correlation, low, high), kinds)
 
 
