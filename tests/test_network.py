@@ -7,6 +7,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -17,6 +18,7 @@ from headstart.practical.network import (
     WEIGHT_LAYERS,
     build_network,
     colour_statistics,
+    convolve_by_two,
     input_statistics,
     layer_table,
     split_network,
@@ -144,6 +146,37 @@ def test_probabilities_are_positive_and_sum_to_one_whatever_the_precision() -> N
         assert probabilities.shape == (6, 8)
         assert (probabilities >= 0).all()
         np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-6)
+
+
+@given(st.integers(1, 3), st.integers(1, 9), st.integers(1, 9), st.integers(1, 4), st.integers(1, 4))
+def test_the_convolution_by_two_is_kerass_and_so_are_its_gradients(
+    images: int, height: int, width: int, channels: int, filters: int
+) -> None:
+    rng = np.random.default_rng(0)
+    inputs = tf.constant(rng.normal(size=(images, height, width, channels)).astype(np.float32))
+    layer = layers.Conv2D(filters, 3, 2, padding="same", use_bias=False)
+    layer.build(inputs.shape)
+    results = []
+    for convolve in (layer.convolution_op, convolve_by_two):
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            outputs = convolve(inputs, layer.kernel)
+            loss = tf.reduce_sum(tf.sin(outputs))
+        results.append([outputs, *tape.gradient(loss, [inputs, layer.kernel.value])])
+    for keras_own, ours in zip(*results, strict=True):
+        np.testing.assert_allclose(ours, keras_own, atol=1e-4)
+
+
+def test_only_a_convolution_with_a_stride_in_bfloat16_has_a_gradient_of_ours() -> None:
+    """Elsewhere it would gain nothing; and a saved network is Keras' alone."""
+    for precision, ours in (("float32", []), ("bfloat16", ["conv4"])):
+        network = build_network(2, replace(SMALL, strides=(1, 1, 1, 2), precision=precision), PLAIN, seed=0)
+        convolutions = [layer for layer in network.layers if isinstance(layer, layers.Conv2D)]
+        assert [layer.name for layer in convolutions if layer.convolution_op is convolve_by_two] == ours
+        assert all(type(layer) is layers.Conv2D for layer in convolutions)
+        copy = keras.Sequential.from_config(network.get_config())
+        copy.set_weights(network.get_weights())
+        np.testing.assert_array_equal(copy(some_images(), training=False), network(some_images(), training=False))
 
 
 def test_dropout_acts_in_training_alone() -> None:

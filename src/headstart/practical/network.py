@@ -18,6 +18,7 @@ from typing import Any
 import keras
 import numpy as np
 import pandas as pd
+import tensorflow as tf
 from keras import layers
 
 from headstart.practical.recipe import Recipe
@@ -45,7 +46,10 @@ def build_network(classes: int, recipe: Recipe, statistics: Statistics, seed: in
     network.add(layers.Normalization(mean=mean, variance=variance, name="normalise"))
     for number, (width, stride) in enumerate(zip(recipe.widths, recipe.strides, strict=True), start=1):
         convolution: dict[str, Any] = {"padding": "same", "activation": "relu", "kernel_initializer": random_weights()}
-        network.add(layers.Conv2D(width, 3, stride, **convolution, dtype=dtype, name=f"conv{number}"))
+        layer = layers.Conv2D(width, 3, stride, **convolution, dtype=dtype, name=f"conv{number}")
+        if stride == 2 and recipe.precision == "bfloat16":
+            layer.convolution_op = convolve_by_two
+        network.add(layer)
         if number in recipe.pools:
             network.add(layers.MaxPooling2D(dtype=dtype, name=f"pool{recipe.pools.index(number) + 1}"))
         if number == recipe.pools[0]:
@@ -56,6 +60,29 @@ def build_network(classes: int, recipe: Recipe, statistics: Statistics, seed: in
     add_dropout(2)
     network.add(layers.Dense(classes, "softmax", kernel_initializer=random_weights(), dtype="float32", name="fc2"))
     return network
+
+
+# %% [markdown]
+# ### A quicker gradient in bfloat16
+
+
+# %%
+def convolve_by_two(images: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+    """Keras' convolution with stride 2, (n, H, W, C) to (n, H/2, W/2, D), whose gradient for the kernel is quicker.
+
+    In bfloat16, TensorFlow's own gradient for the kernel, (3, 3, C, D), runs at a sixth of the processor's speed. It is
+    the product of two matrices: the patches that the kernel saw, and what came back for each of them.
+    """
+    kernel = tf.convert_to_tensor(kernel)
+
+    def gradient(back: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        patches = tf.image.extract_patches(images, [1, 3, 3, 1], [1, 2, 2, 1], [1, 1, 1, 1], "SAME")
+        seen, came_back = (tf.reshape(array, (-1, array.shape[-1])) for array in (patches, back))
+        for_kernel = tf.reshape(tf.matmul(seen, came_back, transpose_a=True), kernel.shape)
+        return tf.nn.conv2d_transpose(back, kernel, tf.shape(images), 2), for_kernel
+
+    convolve = tf.custom_gradient(lambda images, kernel: (tf.nn.conv2d(images, kernel, 2, "SAME"), gradient))
+    return convolve(images, kernel)
 
 
 # %% [markdown]
