@@ -16,9 +16,11 @@ import tempfile
 import time
 from pathlib import Path
 
+from distributed import WorkerPlugin
+
 HERE = Path(__file__).parent
 ROUNDS = 3
-TASKS, AHEAD = 1000, 6  # as many as a study keeps in flight for two workers
+SEEDS = 5  # of the study that trains nothing
 
 
 def main():
@@ -91,39 +93,42 @@ def watch(folder, pid):
 
 
 def tasks(data):
-    """Seconds and bytes of handing out work, as a study does, to two workers that do nothing with it."""
-    import numpy as np
-    from distributed import as_completed
-
-    from headstart.practical.network import build_network
-    from headstart.practical.recipe import RECIPE_A
-    from headstart.sources import open_dataset
-    from headstart.study.cluster import Data, connect
+    """Seconds and bytes of a study whose two workers do nothing: what its client, its scheduler and its disk cost."""
+    from headstart.sources import fingerprint, open_dataset
+    from headstart.study.cluster import connect, execute
+    from headstart.study.plan import make_plan
+    from headstart.study.rows import Rows
 
     dataset, _ = open_dataset(data, print)
-    shapes = [array.shape for array in build_network(8, RECIPE_A, ([0.0] * 3, [1.0] * 3), seed=0).get_weights()]
+    plan = make_plan(dataset, fingerprint(dataset), pairs="all", seeds=SEEDS)
     measured = {"bytes_of_the_dataset": dataset.x_train.nbytes + dataset.x_test.nbytes}
-    measured["bytes_of_a_source"] = sum(4 * int(np.prod(shape)) for shape in shapes)
-    with connect(2, None) as client:
+    with tempfile.TemporaryDirectory() as folder, connect(2, None) as client:
         client.wait_for_workers(2)
-        start = time.monotonic()
-        client.register_plugin(Data(dataset))
-        measured["seconds_to_prepare_two_workers"] = time.monotonic() - start
-        for name, kept in (("row", shapes[:0]), ("source", shapes)):
-            start, ended = time.monotonic(), as_completed()
-            for number in range(TASKS):
-                ended.add(client.submit(answer, kept, pure=False))
-                if number >= AHEAD:
-                    next(ended).result()
-            measured[f"seconds_a_task_with_a_{name}"] = (time.monotonic() - start) / TASKS
+        client.register_plugin(Idle())
+        rows, start = Rows(Path(folder)), time.monotonic()
+        assert execute(plan, rows, dataset, client, lambda network, error: None) == {}
+        measured["seconds_a_pair_and_seed"] = (time.monotonic() - start) / (45 * SEEDS)
+        measured["bytes_of_a_source"] = next(iter((Path(folder) / "sources").iterdir())).stat().st_size
     return measured
 
 
-def answer(shapes):
-    """A task that trains nothing: a row, and weights of these shapes."""
-    import numpy as np
+class Idle(WorkerPlugin):
+    """Lets a worker answer at once with a row, and with weights of a source's shapes."""
 
-    return {"test_accuracy": 0.5}, [np.zeros(shape, np.float32) for shape in shapes]
+    def setup(self, worker):
+        from headstart.practical.network import build_network
+        from headstart.practical.recipe import RECIPE_A
+        from headstart.study import work
+
+        row = dict.fromkeys(("copied", "frozen", "train_images", "test_images"), 0) | {"curve": [0.5] * 20}
+        row |= dict.fromkeys(("test_accuracy", "test_loss", "train_accuracy", "train_loss", "seconds"), 0.5)
+        statistics = ([0.0] * 3, [1.0] * 3)
+        weights = build_network(8, RECIPE_A, statistics, seed=0).get_weights()
+
+        def answer(planned, dataset, source):
+            return row, None if planned.strategy else work.Source(8, planned.recipe, statistics, weights)
+
+        work.train_network = answer
 
 
 def plot(samples):

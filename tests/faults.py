@@ -161,8 +161,8 @@ class Completed(list[Future]):
 def connect(*_: Any) -> Iterator[Any]:
     """A cluster without processes."""
     yield SimpleNamespace(
-        register_plugin=lambda plugin: cluster.DATASET.append(plugin.dataset),
-        scheduler_info=lambda n_workers: {"workers": {1: None}},
+        register_plugin=lambda plugin: cluster.DATASETS.update({plugin.data: plugin.dataset}),
+        scheduler_info=lambda n_workers: {"n_workers": 1},
         submit=lambda task, *given, **_: Future(task, *given),
     )
 

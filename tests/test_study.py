@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 import psutil
 import pytest
-from distributed import Client
+from distributed import Client, WorkerPlugin
 
 from fixtures_runs import command
 from headstart.errors import BadRequest, Failed
@@ -215,17 +215,69 @@ def test_a_source_from_an_earlier_sitting_is_not_trained_again(
     pd.testing.assert_frame_equal(resumed.drop(columns="seconds"), undisturbed.drop(columns="seconds"))
 
 
-def test_a_killed_worker_loses_nothing(tiny, digits: Dataset, tmp_path: Path) -> None:
+class Watched(WorkerPlugin):
+    """Writes down every training that a worker begins; the first of all may fail."""
+
+    def __init__(self, log: Path, *, first_fails: bool = False) -> None:
+        self.log, self.first_fails = log, first_fails
+
+    def setup(self, worker: Any) -> None:
+        from headstart.study import work
+
+        train = work.train_network
+
+        def watched(planned: Network, *given: Any) -> Any:
+            first = not self.log.exists()
+            with self.log.open("a") as log:
+                log.write(f"{planned.key}\n")
+            if first and self.first_fails:
+                raise RuntimeError("it failed once")
+            return train(planned, *given)
+
+        work.train_network = watched
+
+    def begun(self) -> list[str]:
+        return self.log.read_text().split()
+
+
+def test_a_killed_worker_loses_nothing_and_nothing_that_had_ended_is_trained_again(
+    tiny, digits: Dataset, tmp_path: Path
+) -> None:
     plan, done = tiny(seeds=3), []
+    watched = Watched(tmp_path / "log")
+    ended_before_the_kill: list[str] = []
     with connect(workers=2, scheduler=None) as client:
+        client.register_plugin(watched)
 
         def kill(network: Network, error: str) -> None:
             done.append(network.key)
-            if len(done) == 2:
-                os.kill(next(iter(client.run(os.getpid).values())), signal.SIGKILL)
+            if network.strategy is None and not ended_before_the_kill:  # a source: others are about to start from it
+                ended_before_the_kill.extend(done)
+                for worker in client.run(os.getpid).values():
+                    os.kill(worker, signal.SIGKILL)
 
         assert execute(plan, Rows(tmp_path), digits, client, kill) == {}
     assert sorted(done) == sorted(plan.networks)
+    assert [watched.begun().count(key) for key in ended_before_the_kill] == [1] * len(ended_before_the_kill)
+
+
+def test_two_studies_on_one_scheduler_have_their_own_images(client: Client, tiny, digits: Dataset, tmp_path) -> None:
+    """The second begins while the first is at work: its images must not become the first's."""
+    few = few_images(digits, "8", seed=0)
+    mine, theirs = tiny(strategies="last_layer"), make_plan(few, "few digits", "4,9", 1, "last_layer", epochs=1)
+    both = {mine.cells[0].network.data: digits, "few digits": few}
+    assert len(both) == 2
+    with Client(client.scheduler.address) as another:
+
+        def begin_the_other(network: Network, error: str) -> None:
+            if not Rows(tmp_path / "theirs").path(theirs.cells[0].network.key).exists():
+                assert execute(theirs, Rows(tmp_path / "theirs"), few, another, lambda network, error: None) == {}
+
+        assert execute(mine, Rows(tmp_path / "mine"), digits, client, begin_the_other) == {}
+    for plan, rows, dataset in ((mine, "mine", digits), (theirs, "theirs", few)):
+        images = results_of(plan, Rows(tmp_path / rows), dataset).set_index("strategy")["train_images"]
+        held_out = np.isin(dataset.y_train, (4, 9)).sum()
+        assert images.to_dict() == {"a": len(dataset.y_train) - held_out, "last_layer": held_out, "scratch": held_out}
 
 
 def test_a_lost_scheduler_is_told_and_the_rows_stay(tiny, digits: Dataset, tmp_path: Path) -> None:
@@ -247,7 +299,15 @@ def test_a_lost_scheduler_is_told_and_the_rows_stay(tiny, digits: Dataset, tmp_p
     assert sum(Rows(tmp_path).read(key) is not None for key in plan.networks) >= 2
 
 
-def test_one_that_fails_is_tried_again_then_set_aside_and_the_rest_finish(
+def test_one_that_fails_by_chance_is_tried_again(tiny, digits: Dataset, tmp_path: Path) -> None:
+    plan, watched = tiny(), Watched(tmp_path / "log", first_fails=True)
+    with connect(workers=1, scheduler=None) as client:
+        client.register_plugin(watched)
+        assert execute(plan, Rows(tmp_path), digits, client, lambda network, error: None) == {}
+    assert sorted(watched.begun()) == sorted([watched.begun()[0], *plan.networks])
+
+
+def test_one_that_fails_again_is_set_aside_and_the_rest_finish(
     client: Client, tiny, digits: Dataset, tmp_path: Path
 ) -> None:
     good, bad = tiny(seeds=1), tiny(seeds=1, pairs="3,5")

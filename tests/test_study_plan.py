@@ -145,7 +145,7 @@ def test_a_key_holds_all_that_decides_the_numbers(digits: Dataset, monkeypatch) 
     plans += [plan_of(digits, precision="bfloat16"), plan_of(digits, pairs="3,5"), plan_of(digits, train_sizes="10")]
     monkeypatch.setattr("headstart.study.plan.RECIPE_B", replace(headstart.RECIPE_B, learning_rate=0.5))
     plans.append(plan_of(digits))
-    monkeypatch.setattr(headstart, "__version__", "another")
+    monkeypatch.setattr("headstart.study.plan.provenance", lambda: "another")
     plans.append(plan_of(digits))
     strategies = [{key for key, network in plan.networks.items() if network.strategy} for plan in plans]
     for number, keys in enumerate(strategies):

@@ -5,9 +5,11 @@ import pandas as pd
 import pytest
 
 from headstart.practical.data import CIFAR10_CLASSES
+from headstart.study.closeness import closeness
 from headstart.study.plan import parse_pairs
 from headstart.study.summary import (
     conclude,
+    describe_predictors,
     differences,
     difficulty,
     kind_of,
@@ -54,11 +56,11 @@ def test_differences_are_paired_by_classes_seed_and_size() -> None:
 
 
 def test_over_several_pairs_the_interval_is_over_their_means_with_each_class_left_out() -> None:
-    """Left out: cat or dog 2.5, deer 2, truck 1, ship 1.5; variance 0.34, times 4: 1.36; t(0.975, 4) = 2.7764."""
+    """Left out: cat and dog 2.5, deer 2, truck 1, ship 1.5; variance 0.3125, times 3: 0.9375; t(0.975, 3) = 3.1824."""
     gains = {"cat,dog": [0.01, 0.01], "deer,truck": [0.02, 0.02], "ship,truck": [0.0, 0.06]}
     [row] = summarise(make_results(gains)).to_dict("records")
     assert (row["pairs"], row["networks"]) == (3, 6)
-    reach = 0.01 * 2.7764 * 1.36**0.5
+    reach = 0.01 * 3.1824 * 0.9375**0.5
     assert (row["difference"], row["low"], row["high"]) == pytest.approx((0.02, 0.02 - reach, 0.02 + reach), abs=1e-6)
 
 
@@ -69,7 +71,16 @@ def test_where_all_pairs_share_a_class_the_interval_is_students() -> None:
     assert over_pairs(judged, mean_gain) == pytest.approx(mean_interval(gains))
 
 
-@pytest.mark.parametrize("pairs", ["all", "30-random", "10-random", "4-random"])
+@pytest.mark.parametrize("pairs", [2, 3, 5])
+def test_where_no_pair_shares_a_class_it_is_students_too(pairs: int) -> None:
+    gains = np.array([0.01, 0.02, 0.06, -0.01, 0.0])[:pairs]
+    classes = ["cat,dog", "deer,truck", "bird,ship", "frog,horse", "airplane,automobile"][:pairs]
+    assert over_pairs(pd.DataFrame({"classes_b": classes, "mean": gains}), mean_gain) == pytest.approx(
+        mean_interval(gains)
+    )
+
+
+@pytest.mark.parametrize("pairs", ["all", "30-random", "10-random", "4-random", "4,9+3,5"])
 @pytest.mark.parametrize(("by_class", "by_pair"), [(0.0, 1.0), (0.3, 1.0), (1.0, 1.0), (1.0, 0.01)])
 def test_the_interval_over_pairs_holds_the_truth_as_often_as_it_says(
     by_class: float, by_pair: float, pairs: str
@@ -135,7 +146,40 @@ def test_harder_pairs_that_gain_more_are_noticed() -> None:
     assert difficulty(judged.assign(mean=-judged["mean"])) == pytest.approx(-1.0)
     foreign = predict_gain(judged.assign(classes_b=judged["classes_b"].str.upper()))
     assert foreign is not None
-    assert foreign.kinds == {}
+    assert (foreign.kinds, foreign.nearness) == ({}, None)
+
+
+def chance(pairs: int, seed: int) -> pd.DataFrame:
+    """Pairs that differ in nothing; one network from scratch each, with which the gain and the error are measured."""
+    rng = np.random.default_rng(seed)
+    scratch = rng.normal(0.8, 0.03, pairs)
+    numbers = np.array(parse_pairs("all", CIFAR10_CLASSES))[:pairs]
+    classes = [",".join(CIFAR10_CLASSES[number] for number in pair) for pair in numbers]
+    return pd.DataFrame({"classes_b": classes, "scratch": scratch, "mean": rng.normal(0.8, 0.03, pairs) - scratch})
+
+
+def test_a_correlation_that_chance_makes_is_not_told_as_a_finding() -> None:
+    found = predict_gain(chance(45, seed=0))
+    assert found is not None
+    assert found.difficulty[1] > 0
+    words = describe_predictors("“A3B” at size 1.0", found)
+    assert "whose chance does that" in words
+    assert "the more transfer gains" not in words
+
+
+def test_pairs_that_gain_more_the_closer_they_are_to_part_a_are_noticed() -> None:
+    judged = chance(45, seed=0)
+    near = judged["classes_b"].map(lambda pair: closeness(pair.split(",")))
+    for sign, word in ((1, "more"), (-1, "less")):
+        found = predict_gain(judged.assign(mean=sign * near))
+        assert found is not None
+        assert found.nearness == pytest.approx((sign, sign, sign))
+        assert f"The closer in meaning a pair is to part A's classes, the {word} it gains" in describe_predictors(
+            "", found
+        )
+    unrelated = predict_gain(judged)
+    assert unrelated is not None
+    assert "closer in meaning to part A's classes gain more or less is not shown" in describe_predictors("", unrelated)
 
 
 @pytest.mark.parametrize(
@@ -155,6 +199,7 @@ def test_the_words_follow_the_interval(gains: list[float], words: str) -> None:
     assert f"on average it {words}" in first or f"makes no difference that can be {words}" in first
     assert f"{100 * np.mean(gains):+.1f} points" in first
     assert limits.startswith("Limits")
+    assert "not what other images would" in limits
 
 
 def test_nothing_to_compare_is_said() -> None:

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import headstart
 from headstart.errors import BadRequest
+from headstart.provenance import provenance
 from headstart.reading import read_json
 from headstart.store import mendable
 
@@ -44,7 +44,7 @@ class Request:
         from headstart.sources import fingerprint
 
         decides = [
-            headstart.__version__,
+            provenance(),
             fingerprint(self.dataset),
             sorted(self.held_out),
             asdict(self.recipe_a),

@@ -41,8 +41,8 @@ def run_request(request: Request, display: AbstractContextManager[Any] | None = 
             stored = stored_request(folder)
             if stored and stored["identity"] != asked["identity"]:
                 raise BadRequest(
-                    f"--out {folder}: it holds another run (other data, classes, seed, epochs, precision or version); "
-                    "name another folder or remove it"
+                    f"--out {folder}: it holds another run (other data, classes, seed, epochs, precision, version or "
+                    "code); name another folder or remove it"
                 )
             sweep(folder)
             if not (folder / "run.json").exists():

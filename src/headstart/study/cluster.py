@@ -1,7 +1,8 @@
 """Train a plan's networks on Dask's workers. The client alone writes; a worker needs only this package.
 
-A source's weights travel from the worker that trained it to those that copy it, and once to the client, so that a study
-that was stopped need not train it again. A network that fails is tried once more, then set aside with its traceback.
+A source's weights come to the client, which puts them on the disk and only then hands out what starts from them: what
+has ended is not trained again, whatever becomes of the worker. A network that fails is tried once more, then set aside
+with its traceback, and with it all that would have started from it.
 """
 
 from __future__ import annotations
@@ -26,10 +27,10 @@ if TYPE_CHECKING:
     from headstart.practical.data import Dataset
     from headstart.study.work import Source
 
-DATASET: list[Dataset] = []  # of this worker
+DATASETS: dict[str, Dataset] = {}  # this worker's, by fingerprint: a running scheduler may have several studies
 ONE_AT_A_TIME = Lock()  # in a worker of several threads: Keras' random state is one for all of them
 ANY_PORT = ":0"
-IN_FLIGHT = 3  # source networks a worker for which work is handed out ahead
+IN_FLIGHT = 3  # networks a worker that are handed out ahead
 
 Outcome = tuple[dict[str, Any], "Source | None"]
 
@@ -37,31 +38,24 @@ Outcome = tuple[dict[str, Any], "Source | None"]
 class Data(WorkerPlugin):
     """Gives every worker the dataset, also one that joins late or starts anew after a crash."""
 
-    name = "headstart-data"
-
-    def __init__(self, dataset: Dataset):
-        self.dataset = dataset
+    def __init__(self, data: str, dataset: Dataset):
+        self.data, self.dataset = data, dataset
+        self.name = f"headstart-data-{data}"  # of plugins of one name, Dask keeps the last
 
     def setup(self, worker: Any) -> None:
-        """Called when the worker starts: one thread a worker, so that results do not depend on how many there are."""
-        import tensorflow as tf
+        """Called when the worker starts."""
+        from headstart.study.work import prepare
 
-        from headstart.practical.environment import set_up
-
-        set_up()
-
-        if tf.config.threading.get_intra_op_parallelism_threads() != 1:  # a worker that has trained cannot set it again
-            tf.config.threading.set_intra_op_parallelism_threads(1)
-            tf.config.threading.set_inter_op_parallelism_threads(1)
-        DATASET[:] = [self.dataset]
+        prepare()
+        DATASETS[self.data] = self.dataset
 
 
-def train_on_worker(planned: Network, source: Outcome | Source | None) -> Outcome:
+def train_on_worker(planned: Network, source: Source | None) -> Outcome:
     """The task that a worker gets."""
     from headstart.study.work import train_network
 
     with ONE_AT_A_TIME:
-        return train_network(planned, DATASET[0], source[1] if isinstance(source, tuple) else source)
+        return train_network(planned, DATASETS[planned.data], source)
 
 
 @contextmanager
@@ -94,51 +88,64 @@ def execute(
 
     Raises Failed if the scheduler is lost.
     """
-    client.register_plugin(Data(dataset))
     missing = {key: network for key, network in plan.networks.items() if rows.read(key) is None}
+    for data in {network.data for network in missing.values()}:
+        client.register_plugin(Data(data, dataset))
     waiting = deque(group_by_source(missing))
+    followers: dict[str, list[Network]] = {}  # what waits for a source that is being trained
     futures: dict[Any, Network] = {}
     failures: dict[str, str] = {}
     completed = as_completed()
 
     def hand_out() -> None:
-        """Hand out the next source with all that starts from it."""
+        """Hand out the next source, or where it is there, all that starts from it."""
         source, dependents = waiting.popleft()
-        begun: Any = None
-        if source:
-            stored = stored_source(rows, source, missing, dataset)
-            begun = client.submit(as_it_is, stored, pure=False) if stored else submit(source, None)
-        for network in dependents:
-            submit(network, begun)
+        stored = stored_source(rows, source, missing, dataset) if source else None
+        if source and not stored:
+            followers[source.key] = dependents
+            submit(source, None)
+        else:
+            start(dependents, stored)
 
-    def submit(network: Network, source: Any) -> Any:
-        future = client.submit(train_on_worker, network, source, key=f"train-{network.key}", retries=1)
+    def start(dependents: list[Network], source: Source | None) -> None:
+        """What starts from a source goes before further sources: weights should not wait in memory."""
+        weights = client.submit(as_it_is, source, pure=False, priority=1) if source and dependents else None
+        for network in dependents:
+            submit(network, weights)
+
+    def submit(network: Network, source: Any) -> None:
+        key, priority = f"train-{network.key}", 1 if source else 0
+        future = client.submit(train_on_worker, network, source, key=key, retries=1, priority=priority)
         futures[future] = network
         completed.add(future)
-        return future
 
     def take(future: Any) -> None:
-        """Put what has come back on the disk."""
+        """Put what has come back on the disk, and hand out what waited for it."""
         network = futures.pop(future)
+        dependents = followers.pop(network.key, [])
         if future.status == "error":
-            failures[network.key] = "".join(traceback.format_exception(future.exception()))
+            trace = "".join(traceback.format_exception(future.exception()))
+            for lost in (network, *dependents):
+                failures[lost.key] = trace
+                done(lost, trace)
             return
         row, source = future.result()  # raises if the scheduler has forgotten it
         if source:
             rows.write_source(network.key, source)
         rows.write(network.key, row)
+        start(dependents, source)
+        done(network, "")
 
     def ahead() -> int:
-        return IN_FLIGHT * max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
+        return IN_FLIGHT * max(1, client.scheduler_info(n_workers=0)["n_workers"])
 
+    weights_travel = {"distributed.admin.large-graph-warning-threshold": "1GB"}  # with a task, as Dask advises against
     try:
-        while waiting or futures:
-            while waiting and len({network.source or network for network in futures.values()}) < ahead():
-                hand_out()
-            future = next(completed)
-            network = futures[future]
-            take(future)
-            done(network, failures.get(network.key, ""))
+        with config.set(weights_travel):
+            while waiting or futures:
+                while waiting and len(futures) < ahead():
+                    hand_out()
+                take(next(completed))
     except (CommClosedError, CancelledError, asyncio.CancelledError, TimeoutError) as error:
         raise Failed(
             f"the scheduler is gone ({error!r}); the same command goes on from the rows that are there"

@@ -70,7 +70,7 @@ def draw(ax: Axes, x: pd.Series, curve: pd.DataFrame, style: dict[str, Any]) -> 
     """A curve of mean differences in points, with its 95% intervals."""
     mean = 100 * curve["difference"]
     reach = [mean - 100 * curve["low"], 100 * curve["high"] - mean]
-    ax.errorbar(x, mean, yerr=np.nan_to_num(np.array(reach)), capsize=4, markersize=5, **style)
+    ax.errorbar(x, mean, yerr=np.array(reach), capsize=4, markersize=5, **style)
 
 
 def complete(figure: Figure, ax: Axes, heading: str, data: str) -> Figure:

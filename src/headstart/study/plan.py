@@ -16,10 +16,10 @@ from functools import cached_property
 from itertools import combinations, product
 from typing import TYPE_CHECKING, Any
 
-import headstart
 from headstart.errors import BadRequest
 from headstart.practical.recipe import RECIPE_A, RECIPE_B, Recipe
 from headstart.practical.transfer import STRATEGIES, Strategy
+from headstart.provenance import provenance
 
 if TYPE_CHECKING:
     from headstart.practical.data import Dataset
@@ -65,7 +65,7 @@ class Network:
     def key(self) -> str:
         """A hash of everything that decides the trained weights, names aside."""
         decides = {
-            "version": headstart.__version__,
+            "by": provenance(),
             "data": self.data,
             "classes": sorted(self.classes),
             "part": self.part,
@@ -114,6 +114,8 @@ def make_plan(
         raise BadRequest(f"--seeds {seeds}: give at least 1; 5 tell something about chance")
     if epochs < 1:
         raise BadRequest(f"--epochs {epochs}: a training has at least 1 epoch")
+    if joined := [name for name in dataset.class_names if "," in name]:
+        raise BadRequest(f"{dataset.name}: the class {joined[0]!r} has a comma, which parts two classes: rename it")
     names = parse_strategies(strategies)
     sizes = parse_sizes(train_sizes, dataset)
     named = named_strategies()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from itertools import pairwise
+from multiprocessing import get_context
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +16,7 @@ from headstart.practical.network import build_network, colour_statistics
 from headstart.practical.recipe import RECIPE_B, Recipe
 from headstart.practical.training import train
 from headstart.study.plan import Network, Plan, count_images
+from headstart.study.work import prepare
 
 if TYPE_CHECKING:
     from headstart.practical.data import Dataset
@@ -36,11 +39,17 @@ def reckon(plan: Plan, missing: list[Network], dataset: Dataset) -> str:
 
 
 def measure(dataset: Dataset, precision: str) -> tuple[float, float]:
-    """Seconds to train on an image, and what a training costs besides."""
+    """Seconds to train on an image, and what a training costs besides, in a process like a worker's."""
     part, _ = split_classes(dataset, (0, 1))
     few = replace(part, x_train=part.x_train[:IMAGES], y_train=part.y_train[:IMAGES], x_test=part.x_test[:1])
     few = replace(few, y_test=part.y_test[:1])
     recipe = replace(RECIPE_B, epochs=3, batch_size=64, precision=precision)
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=prepare) as pool:
+        return pool.submit(time_training, few, recipe).result()
+
+
+def time_training(few: Dataset, recipe: Recipe) -> tuple[float, float]:
+    """The same of one training."""
     start = time.perf_counter()
     network = build_network(len(few.class_names), recipe, colour_statistics(few.x_train), seed=0)
     epochs = train(network, few, recipe).history["seconds"]

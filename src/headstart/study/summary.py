@@ -19,6 +19,7 @@ from scipy import stats
 
 from headstart.practical.data import CIFAR10_CLASSES
 from headstart.practical.evaluation import holm
+from headstart.study.closeness import closeness
 
 ANIMALS = frozenset({"bird", "cat", "deer", "dog", "frog", "horse"})
 KEYS = ["classes_b", "seed", "train_size"]
@@ -46,14 +47,16 @@ def mean_interval(values: np.ndarray) -> tuple[float, float, float]:
 def over_pairs(judged: pd.DataFrame, statistic: Callable[[pd.DataFrame], float]) -> tuple[float, float, float]:
     """A statistic of a table with a row a pair of classes, and its 95% interval: each class is left out in turn.
 
+    Classes that are in the same pairs count as one: of pairs that share none, the mean's interval is Student's t.
+
     Pairs share classes, and what a class does to one pair it does to the others. Student's t, which takes pairs for
     independent, holds the true mean in half the cases if what 45 pairs of ten classes differ by is their classes; the
     jackknife (Arvesen 1969, Jackknifing U-statistics) in 95%, and in 99% if classes have nothing to do with it: it
     errs on the wide side. A test simulates both.
     """
     classes = judged["classes_b"].str.split(",")
-    names = sorted(set(classes.explode()))
-    left = np.array([statistic(judged[[name not in pair for pair in classes]]) for name in names])
+    others = {tuple(name not in pair for pair in classes) for name in classes.explode()}  # the pairs without each class
+    left = np.array([statistic(judged[list(kept)]) for kept in sorted(others)])
     left = left[~np.isnan(left)]  # a class that is in all pairs leaves none
     value = statistic(judged)
     if len(left) < 2:
@@ -69,7 +72,17 @@ def mean_gain(judged: pd.DataFrame) -> float:
 
 def difficulty(judged: pd.DataFrame) -> float:
     """Spearman's rank correlation of gain and error from scratch; not a number where either is always the same."""
-    return float(-judged[["mean", "scratch"]].corr("spearman").to_numpy()[0, 1])
+    return -rank_correlation(judged["mean"], judged["scratch"])
+
+
+def nearness(judged: pd.DataFrame) -> float:
+    """Spearman's rank correlation of gain and how close the pair is in meaning to part A's classes."""
+    return rank_correlation(judged["mean"], judged["classes_b"].map(lambda pair: closeness(pair.split(","))))
+
+
+def rank_correlation(first: pd.Series, second: pd.Series) -> float:
+    """Spearman's, by pandas, which does not warn where one of them is always the same; it is not a number then."""
+    return float(pd.concat([first, second], axis=1).corr("spearman").to_numpy()[0, 1])
 
 
 def verdicts(paired: pd.DataFrame) -> pd.DataFrame:
@@ -135,12 +148,13 @@ SUMMARY = [
 
 @dataclass(frozen=True)
 class Predictors:
-    """What goes with transfer's gain over the pairs of classes.
+    """What goes with transfer's gain over the pairs of classes: rank correlations with their intervals, and kinds.
 
-    Gain and difficulty share the network from scratch: by its chance alone, harder pairs gain a little.
+    Gain and difficulty share the network from scratch: its chance alone makes harder pairs gain more.
     """
 
-    difficulty: tuple[float, float, float]  # rank correlation of gain and error from scratch, and its interval
+    difficulty: tuple[float, float, float]  # of gain and error from scratch
+    nearness: tuple[float, float, float] | None  # of gain and closeness in meaning; None of classes not CIFAR-10's
     kinds: dict[str, tuple[float, float, float, int]]  # mean gain, its interval and the number of pairs of each kind
 
 
@@ -148,14 +162,21 @@ def predict_gain(judged: pd.DataFrame) -> Predictors | None:
     """For one strategy's and size's verdicts; None from fewer than five pairs."""
     if len(judged) < 5:
         return None
-    correlation, low, high = np.clip(over_pairs(judged, difficulty), -1, 1).tolist()
-    if np.isnan(correlation):
+    hard = correlation(judged, difficulty)
+    if hard is None:
         return None
-    kinds = {}
+    kinds, near = {}, None
     if {name for classes in judged["classes_b"] for name in classes.split(",")} <= set(CIFAR10_CLASSES):
+        near = correlation(judged, nearness)
         for kind, group in judged.groupby(judged["classes_b"].map(kind_of)):
             kinds[str(kind)] = (*over_pairs(group, mean_gain), len(group))
-    return Predictors((correlation, low, high), kinds)
+    return Predictors(hard, near, kinds)
+
+
+def correlation(judged: pd.DataFrame, statistic: Callable[[pd.DataFrame], float]) -> tuple[float, float, float] | None:
+    """A correlation over pairs and its interval, which ends where correlations do; None where nothing varies."""
+    value, low, high = np.clip(over_pairs(judged, statistic), -1, 1).tolist()
+    return None if np.isnan(value) else (value, low, high)
 
 
 def kind_of(classes: str) -> str:
@@ -180,7 +201,9 @@ def conclude(results: pd.DataFrame) -> list[str]:
     pairs = int(summary["pairs"].min())
     paragraphs.append(
         f"Limits: one network and one recipe were studied, over {pairs} pair(s) and {seeds} seed(s) or more. The "
-        f"intervals of {len(summary)} mean differences were looked at, with no correction for their number."
+        f"intervals of {len(summary)} mean differences were looked at, with no correction for their number. All "
+        "networks of a pair were measured on the same test images: verdicts and intervals say what other seeds and "
+        "classes would give, not what other images would."
     )
     return paragraphs
 
@@ -212,16 +235,31 @@ def describe(row: pd.Series) -> str:
 
 def describe_predictors(name: str, found: Predictors) -> str:
     """What goes with the gain."""
-    correlation, low, high = found.difficulty
+    _, low, high = found.difficulty
     told = (
-        f"the harder a pair is from scratch, the {'more' if correlation > 0 else 'less'} transfer gains"
-        if low > 0 or high < 0
+        "the harder a pair is from scratch, the less transfer gains"
+        if high < 0
+        else "harder pairs gain more, but both are measured with the same networks from scratch, whose chance does that"
+        if low > 0
         else "that harder pairs gain more or less is not shown"
     )
+    sentences = [f"{name}: {told} ({in_words(*found.difficulty)})."]
+    if found.nearness:
+        _, low, high = found.nearness
+        told = (
+            f"The closer in meaning a pair is to part A's classes, the {'more' if low > 0 else 'less'} it gains"
+            if low > 0 or high < 0
+            else "That pairs closer in meaning to part A's classes gain more or less is not shown"
+        )
+        sentences.append(f"{told} ({in_words(*found.nearness)}).")
     kinds = "; ".join(
         f"{kind}: {100 * mean:+.1f} points{'' if np.isnan(low) else f' ({100 * low:+.1f} to {100 * high:+.1f})'} "
         f"over {pairs} pairs"
         for kind, (mean, low, high, pairs) in found.kinds.items()
     )
-    rank = f"rank correlation {correlation:+.2f}, 95% interval {low:+.2f} to {high:+.2f}"
-    return f"{name}: {told} ({rank}).{f' By kind: {kinds}.' if kinds else ''}"
+    return " ".join([*sentences, *([f"By kind: {kinds}."] if kinds else [])])
+
+
+def in_words(value: float, low: float, high: float) -> str:
+    """A rank correlation and its interval."""
+    return f"rank correlation {value:+.2f}, 95% interval {low:+.2f} to {high:+.2f}"

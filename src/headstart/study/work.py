@@ -10,10 +10,13 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
+import headstart
 from headstart.artefacts import finite
 from headstart.memory import EmptyOptimizer, empty
 from headstart.practical.data import Dataset, split_classes
+from headstart.practical.environment import describe_environment, set_up
 from headstart.practical.network import Statistics, build_network, colour_statistics, input_statistics
 from headstart.practical.recipe import Recipe
 from headstart.practical.training import Trained, train
@@ -35,6 +38,14 @@ class Source:
         network = build_network(self.classes, self.recipe, self.statistics, seed=0)
         network.set_weights(self.weights)
         return network
+
+
+def prepare() -> None:
+    """Make this process a worker: one thread, so that results do not depend on how many workers there are."""
+    set_up()
+    if tf.config.threading.get_intra_op_parallelism_threads() != 1:  # one that has trained cannot set it again
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
 
 
 def train_network(planned: Network, dataset: Dataset, source: Source | None) -> tuple[dict[str, Any], Source | None]:
@@ -86,4 +97,5 @@ def describe(trained: Trained, images: int) -> dict[str, Any]:
         "train_loss": finite(last["train_loss"]),
         "seconds": round(trained.seconds, 3),
         "curve": [float(accuracy) for accuracy in trained.history["test_accuracy"]],
+        "environment": {**describe_environment(), "headstart": headstart.__version__},
     }
