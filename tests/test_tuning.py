@@ -18,8 +18,12 @@ from filelock import FileLock
 
 from fixtures_runs import command
 from headstart.errors import BadRequest
+from headstart.practical.data import split_classes
+from headstart.practical.network import build_network, colour_statistics, predict
 from headstart.practical.recipe import RECIPE_A, RECIPE_B, Recipe
+from headstart.practical.training import train
 from headstart.tuning import Search, claim, hide_test_images, take_up, trial_lock, tune
+from headstart.tuning.averaging import Averaging
 from headstart.tuning.results import read_best
 from headstart.tuning.space import MOST_WORK, STANDARD, first_guess, relative_work, suggest
 
@@ -96,14 +100,48 @@ def test_a_network_that_costs_too_much_is_refused_untrained(digits: Dataset, tmp
     assert "times the work" in lines[-1]
 
 
+# Averaged weights
+
+
+def test_averaged_weights_are_the_mean_over_the_steps_and_those_that_are_measured_last(digits: Dataset) -> None:
+    import keras
+
+    part, _ = split_classes(digits, (4, 9))
+    recipe = Recipe(widths=(4, 4, 8, 8), units=16, epochs=2, batch_size=16, learning_rate=1e-2, shift=0)
+    network = build_network(8, recipe, colour_statistics(part.x_train), seed=0)
+    ends, seen = [0], list[list[np.ndarray]]()
+
+    def note(batch: int, logs: object) -> None:
+        ends.append(int(noting.model.optimizer.iterations))
+        seen.append(network.get_weights()[-12:])  # behind the normalisation's
+
+    noting = keras.callbacks.LambdaCallback(on_train_batch_end=note)
+    trained = train(network, part, recipe, callbacks=[noting, Averaging(0.9)])
+    assert ends == [0, 5, 10, 15, 20, 25, 30]  # Keras calls after every five steps
+    weight_of_a_step = 0.9 ** (30 - np.arange(1, 31)) * 0.1 / (1 - 0.9**30)
+    shares = weight_of_a_step.reshape(6, 5).sum(axis=1)
+    assert shares.sum() == pytest.approx(1)
+    for place, averaged in enumerate(network.trainable_variables):
+        expected = sum(share * weights[place] for share, weights in zip(shares, seen, strict=True))
+        np.testing.assert_allclose(averaged, expected, rtol=1e-4, atol=1e-6)
+        assert not np.allclose(averaged, seen[-1][place])
+    assert trained.test_accuracy == np.mean(predict(network, part.x_test).argmax(axis=1) == part.y_test)
+
+
+def test_an_averaging_of_0_changes_nothing(digits: Dataset) -> None:
+    part, _ = split_classes(digits, (4, 9))
+    recipe = Recipe(widths=(4, 4, 8, 8), units=16, epochs=1, batch_size=16, shift=0)
+    hashes = []
+    for callbacks in ([], [Averaging(0.0)]):
+        network = build_network(8, recipe, colour_statistics(part.x_train), seed=0)
+        hashes.append(train(network, part, recipe, callbacks=callbacks).hashes_after)
+    assert hashes[0] == hashes[1]
+
+
 # The folder
 
 
 def test_the_best_recipe_gives_its_accuracy_again(digits: Dataset, small: None, tmp_path: Path) -> None:
-    from headstart.practical.data import split_classes
-    from headstart.practical.network import build_network, colour_statistics
-    from headstart.practical.training import train
-
     hidden = hide_test_images(digits)
     tune(Search("a", hidden, [(4, 9)], epochs=2), tmp_path, trials=3, say=quiet)
     best = read_best(tmp_path)
