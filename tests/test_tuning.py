@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 from filelock import FileLock
 
-from fixtures_runs import command
+from fixtures_runs import command, the_one_line
 from headstart.errors import BadRequest
 from headstart.practical.data import split_classes
 from headstart.practical.network import build_network, colour_statistics, predict
@@ -67,6 +67,17 @@ def test_a_search_needs_no_test_images_at_all(part: str, digits: Dataset, small:
     search = Search(part, hide_test_images(without), [(4, 9)], epochs=1)
     tune(search, tmp_path, trials=2, say=quiet)
     assert 0 < read_best(tmp_path)["validation_accuracy"] <= 1
+
+
+def test_too_few_images_to_have_some_of_each_class_are_refused(digits: Dataset) -> None:
+    def part(kept: np.ndarray) -> Dataset:
+        return replace(digits, x_train=digits.x_train[kept], y_train=digits.y_train[kept])
+
+    for few in (np.arange(60), np.flatnonzero((digits.y_train != 9) | (np.cumsum(digits.y_train == 9) <= 3))):
+        with pytest.raises(BadRequest, match=r"^--images 1\.0: 10% of .* one of each class .*: give a larger part"):
+            hide_test_images(part(few))
+    with pytest.raises(BadRequest, match=r"^--images 0\.001: "):
+        hide_test_images(digits, images=0.001)
 
 
 # The space
@@ -257,6 +268,7 @@ def test_two_processes_share_a_search_and_a_kill_costs_one_trial(tmp_path: Path)
         ("--epochs", "0"),
         ("--images", "0"),
         ("--images", "1.5"),
+        ("--images", "0.001"),
         ("--pairs", "4"),
         ("--precision", "float8"),
     ],
@@ -267,6 +279,13 @@ def test_a_wrong_request_takes_one_line(arguments: tuple[str, ...], tmp_path: Pa
     ended = command("tune", "--data", "digits", *arguments)
     assert (ended.status, ended.errors.count("\n")) == (2, 1)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_without_optuna_the_command_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in [name for name in sys.modules if name.startswith("headstart.tuning")]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    assert "pip install 'headstart[tune]'" in the_one_line(command("tune", "--data", "digits"))
 
 
 def test_the_command_prints_the_best_recipe(small: None, tmp_path: Path, monkeypatch) -> None:

@@ -70,12 +70,22 @@ class Search:
 def hide_test_images(dataset: Dataset, share: float = 0.1, images: float = 1.0) -> Dataset:
     """The dataset with `share` of its training images, class by class, in place of its test images.
 
-    `images` is the part of the others that is trained on: a search may make do with fewer.
+    `images` is the part of the others that is trained on: a search may make do with fewer. Raises BadRequest where that
+    leaves none of a class.
     """
-    everything = np.arange(len(dataset.y_train))
-    rest, validation = train_test_split(everything, test_size=share, stratify=dataset.y_train, random_state=0)
-    if images < 1:
-        rest, _ = train_test_split(rest, train_size=images, stratify=dataset.y_train[rest], random_state=0)
+    everything, counts = np.arange(len(dataset.y_train)), np.bincount(dataset.y_train)
+    try:
+        rest, validation = train_test_split(everything, test_size=share, stratify=dataset.y_train, random_state=0)
+        if images < 1:
+            rest, _ = train_test_split(rest, train_size=images, stratify=dataset.y_train[rest], random_state=0)
+        if any(len(np.unique(dataset.y_train[index])) < len(counts) for index in (rest, validation)):
+            raise ValueError("a class has none")
+    except ValueError as error:
+        raise BadRequest(
+            f"--images {images}: {share:.0%} of the {len(dataset.y_train):,} training images are for validation, this "
+            f"part of the others to train on, and both need one of each class (the smallest has {counts.min()}): "
+            "give a larger part, or --data with more images"
+        ) from error
     seen, held_back = (np.sort(index) for index in (rest, validation))
     return replace(
         dataset,
