@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,10 +23,11 @@ from headstart.practical.data import split_classes
 from headstart.practical.network import build_network, colour_statistics, predict
 from headstart.practical.recipe import RECIPE_A, RECIPE_B, Recipe
 from headstart.practical.training import train
-from headstart.tuning import Search, claim, hide_test_images, take_up, trial_lock, tune
+from headstart.tuning import Search, hide_test_images, tune
 from headstart.tuning.averaging import Averaging
 from headstart.tuning.results import read_best
 from headstart.tuning.space import MOST_WORK, STANDARD, first_guess, relative_work, suggest
+from headstart.tuning.turns import JournalLock, claim, open_study, take_up, trial_lock
 
 if TYPE_CHECKING:
     from headstart.practical.data import Dataset
@@ -102,7 +104,7 @@ def test_a_network_that_costs_too_much_is_refused_untrained(digits: Dataset, tmp
 
     monkeypatch.setattr("headstart.tuning.train", never)
     costly = {**first_guess("a"), "widths": "64-64-128-128", "halvings": "pools 2 and 4"}
-    monkeypatch.setattr("headstart.tuning.first_guess", lambda part: costly)
+    monkeypatch.setattr("headstart.tuning.turns.first_guess", lambda part: costly)
     lines: list[str] = []
     tune(Search("a", hide_test_images(digits), [(4, 9)], epochs=1), tmp_path, trials=1, say=lines.append)
     [row] = pd.read_csv(tmp_path / "trials.csv").to_dict("records")
@@ -181,7 +183,8 @@ def test_another_search_in_the_same_folder_is_refused(digits: Dataset, small: No
     search = Search("a", hide_test_images(digits), [(4, 9)], epochs=1)
     tune(search, tmp_path, trials=1, say=quiet)
     before = (tmp_path / "trials.csv").read_text()
-    for other in ({"epochs": 2}, {"pairs": [(3, 5)]}, {"dataset": hide_test_images(digits, images=0.5)}):
+    others: list[dict[str, Any]] = [{"epochs": 2}, {"pairs": [(3, 5)]}, {"part": "b"}]
+    for other in (*others, {"dataset": hide_test_images(digits, images=0.5)}):
         with pytest.raises(BadRequest, match="holds another search"):
             tune(replace(search, **other), tmp_path, trials=2, say=quiet)
     assert (tmp_path / "trials.csv").read_text() == before
@@ -235,6 +238,38 @@ def test_the_last_trial_is_waited_for_and_done_by_who_waits_if_its_process_dies(
         assert take_up(study, tmp_path) == 1
         study.tell(trial, 0.5)
     assert claim(study, 1, tmp_path, FileLock(tmp_path / "turn")) is None
+
+
+def test_a_lock_that_a_killed_process_left_in_a_relative_folder_is_broken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = Path("search")
+    folder.mkdir()
+    open_study(folder, 1)
+    JournalLock(folder / "journal.log").acquire()  # and is killed
+    began = time.monotonic()
+
+    def fast_clock() -> float:
+        seconds = time.monotonic() - began
+        assert seconds < 20, "it waits forever"
+        return 100 * seconds
+
+    monkeypatch.setattr("optuna.storages.journal._file.time", SimpleNamespace(monotonic=fast_clock, sleep=time.sleep))
+    open_study(folder, 1)
+
+
+@pytest.mark.parametrize("torn", ["{", '{"op_code":4,"worker_id":"5c'])
+def test_a_search_goes_on_from_a_journal_whose_last_line_a_full_disk_has_torn(torn: str, tmp_path: Path) -> None:
+    study = open_study(tmp_path, 1)
+    joined = open_study(tmp_path, 1)
+    study.set_user_attr("before", 1)
+    for number in range(2):
+        with (tmp_path / "journal.log").open("a") as journal:
+            journal.write(torn)
+        joined.set_user_attr(f"after {number}", 2)  # who has it open goes on, and so does who opens it
+        assert open_study(tmp_path, 1).user_attrs == joined.user_attrs
+    assert set(joined.user_attrs) == {"before", "after 0", "after 1"}
 
 
 def test_two_processes_share_a_search_and_a_kill_costs_one_trial(tmp_path: Path) -> None:

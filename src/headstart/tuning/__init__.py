@@ -10,9 +10,8 @@ and a killed one goes on from.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,7 +21,6 @@ import numpy as np
 import optuna
 from filelock import FileLock, Timeout
 from keras.callbacks import LambdaCallback
-from optuna.storages.journal import JournalFileBackend
 from sklearn.model_selection import train_test_split
 
 from headstart.artefacts import describe_recipe
@@ -38,8 +36,9 @@ from headstart.sources import fingerprint
 from headstart.study.plan import Network
 from headstart.study.rows import Rows
 from headstart.study.work import train_network
-from headstart.tuning.results import ended, write_results
-from headstart.tuning.space import MOST_WORK, first_guess, relative_work, suggest
+from headstart.tuning.results import write_results
+from headstart.tuning.space import MOST_WORK, relative_work, suggest
+from headstart.tuning.turns import claim, join, open_study
 
 
 @dataclass(frozen=True)
@@ -134,15 +133,7 @@ def tune(search: Search, folder: Path, trials: int, say: Callable[[str], object]
     set_up()
     folder.mkdir(parents=True, exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    backend = JournalFileBackend(str(folder / "journal.log"))
-    study = optuna.create_study(
-        study_name=f"part-{search.part}",
-        storage=optuna.storages.JournalStorage(backend),
-        load_if_exists=True,
-        direction="maximize",
-        sampler=optuna.samplers.TPESampler(multivariate=True, constant_liar=True, n_startup_trials=12),
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=8, n_warmup_steps=max(0, search.epochs // 2 - 1)),
-    )
+    study = open_study(folder, search.epochs)
     turn = FileLock(folder / ".turn.lock")
     with turn:
         search = settle_precision(study, search, say)
@@ -175,50 +166,6 @@ def settle_precision(study: optuna.Study, search: Search, say: Callable[[str], o
     precision, reason = choose_precision(search.precision)
     say(f"Precision: {precision} ({reason})")
     return replace(search, precision=precision)
-
-
-def join(study: optuna.Study, asked: dict[str, Any], folder: Path) -> None:
-    """Begin the search, or make sure that the folder's is the same. Raises BadRequest if it is another."""
-    held = study.user_attrs.get("search")
-    if held is None:
-        study.set_user_attr("search", asked)
-        study.enqueue_trial(first_guess(asked["part"]))
-    elif held != asked:
-        others = ", ".join(f"{name} {held.get(name)}" for name in asked if held.get(name) != asked[name])
-        raise BadRequest(f"--out {folder}: it holds another search ({others}); ask for that, or name another folder")
-
-
-def claim(
-    study: optuna.Study, trials: int, folder: Path, turn: FileLock
-) -> tuple[optuna.Trial, AbstractContextManager[Any]] | None:
-    """The next trial and the lock that says somebody is at it; None when the search has all its trials.
-
-    Where others are at the last ones it waits for them: what a killed process leaves falls to those who wait.
-    """
-    while True:
-        with turn:
-            at_work = take_up(study, folder)
-            done = len(ended(study))
-            if done >= trials:
-                return None
-            if done + at_work < trials:
-                trial = study.ask()
-                return trial, trial_lock(folder, trial.number).acquire()
-        time.sleep(1)
-
-
-def take_up(study: optuna.Study, folder: Path) -> int:
-    """What killed processes were trying waits to be tried again. How many trials somebody is at."""
-    for trial in study.get_trials(states=(optuna.trial.TrialState.RUNNING,)):
-        with suppress(Timeout), trial_lock(folder, trial.number).acquire(timeout=0):
-            study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
-            study.enqueue_trial(trial.params)
-    return len(study.get_trials(states=(optuna.trial.TrialState.RUNNING,)))
-
-
-def trial_lock(folder: Path, number: int) -> FileLock:
-    """Held as long as somebody is at the trial: the system frees it with the process, however that ends."""
-    return FileLock(folder / f".trial-{number}.lock")
 
 
 def train_sources(search: Search, folder: Path, say: Callable[[str], object]) -> list[Any]:
