@@ -1,11 +1,13 @@
 """Search the recipe, on validation images alone: the test images are replaced before anything is trained.
 
-Each trial is one training by the practical's own functions. From half of its epochs on, one that is worse than half of
-the others were by then is stopped; the search is Optuna's TPE, kept in a journal file that several processes may share
-and a killed one goes on from.
+A trial is what the practical's own functions make of a recipe. One that is worse than half of the others were by then
+is stopped early; the search is Optuna's TPE, kept in a journal file that several processes may share and a killed one
+goes on from. A recipe that ends in an error, or with its process, is tried once more.
 
-- Part A: the accuracy of network A on a tenth of its training images, which it is not trained on.
-- Part B: the mean over all pairs and over the practical's three strategies, so that none is favoured.
+- Part A: the accuracy of network A on a tenth of its training images, which it is not trained on. The first pair's
+  network may be stopped, from half of its epochs on.
+- Part B: the mean over all pairs and over the practical's three strategies, so that none is favoured. A trial may be
+  stopped between networks, from when all three strategies of the first pair are known.
 """
 
 from __future__ import annotations
@@ -20,25 +22,21 @@ from typing import Any
 import numpy as np
 import optuna
 from filelock import FileLock, Timeout
-from keras.callbacks import LambdaCallback
+from optuna.trial import TrialState
 from sklearn.model_selection import train_test_split
 
-from headstart.artefacts import describe_recipe
-from headstart.errors import BadRequest
-from headstart.practical.data import Dataset, split_classes
+from headstart.errors import BadRequest, Failed
+from headstart.practical.data import Dataset
 from headstart.practical.environment import set_up
-from headstart.practical.network import build_network, colour_statistics
 from headstart.practical.recipe import RECIPE_A, Recipe
-from headstart.practical.training import Trained, train
-from headstart.practical.transfer import STRATEGIES, transfer
 from headstart.precision import choose_precision
 from headstart.sources import fingerprint
 from headstart.study.plan import Network
 from headstart.study.rows import Rows
 from headstart.study.work import train_network
-from headstart.tuning.results import write_results
-from headstart.tuning.space import MOST_WORK, relative_work, suggest
-from headstart.tuning.turns import claim, join, open_study
+from headstart.tuning.results import completed, ended, write_results
+from headstart.tuning.trial import choose_recipe, try_recipe
+from headstart.tuning.turns import claim, fail, join, open_study
 
 
 @dataclass(frozen=True)
@@ -50,9 +48,7 @@ class Search:
     pairs: Sequence[tuple[int, int]]
     epochs: int
     seed: int = 0
-    precision: str = (
-        "float32"  # or "bfloat16"; "auto": that of the search that the folder holds, or what is faster here
-    )
+    precision: str = "float32"  # or "bfloat16"; "auto": that of the folder's search, or what is faster here
 
     def describe(self) -> dict[str, Any]:
         """All of it, in the types of JSON; of the images their fingerprint."""
@@ -95,66 +91,49 @@ def hide_test_images(dataset: Dataset, share: float = 0.1, images: float = 1.0) 
     )
 
 
-def try_recipe(trial: optuna.Trial, search: Search, sources: Sequence[Any]) -> float:
-    """The validation accuracy of the trial's recipe."""
-    recipe = search.fix(suggest(trial, search.part))
-    trial.set_user_attr("recipe", describe_recipe(recipe))
-    trial.set_user_attr("work", relative_work(recipe))
-    if trial.user_attrs["work"] > MOST_WORK:
-        raise optuna.TrialPruned(f"{trial.user_attrs['work']:.2f} times the work")
-    networks: list[Trained] = []
-    for number, pair in enumerate(search.pairs):
-        part_a, part_b = split_classes(search.dataset, pair)
-        if search.part == "a":
-            network = build_network(len(part_a.class_names), recipe, colour_statistics(part_a.x_train), recipe.seed)
-            networks.append(train(network, part_a, recipe, callbacks=[report_to(trial, first=number == 0)]))
-        else:
-            networks += [transfer(sources[number], strategy, part_b, recipe) for strategy in STRATEGIES]
-    trial.set_user_attr("seconds", sum(trained.seconds for trained in networks))
-    gaps = [trained.history["train_accuracy"].iloc[-1] - trained.test_accuracy for trained in networks]
-    trial.set_user_attr("gap", float(np.mean(gaps)))
-    return float(np.mean([trained.test_accuracy for trained in networks]))
-
-
-def report_to(trial: optuna.Trial, first: bool) -> LambdaCallback:
-    """Tells the trial each epoch's validation accuracy, and stops it where others were better by then."""
-
-    def report(epoch: int, logs: dict[str, float]) -> None:
-        if first:
-            trial.report(logs["test_accuracy"], epoch)
-            if trial.should_prune():
-                raise optuna.TrialPruned(f"behind the others after epoch {epoch + 1}")
-
-    return LambdaCallback(on_epoch_end=report)
-
-
 def tune(search: Search, folder: Path, trials: int, say: Callable[[str], object]) -> Path:
-    """Do trials until the folder's journal has so many, and leave `trials.csv`, `best.json` and `tuning.png`."""
+    """Do trials until the folder's journal has so many, and leave `trials.csv`, `best.json` and `tuning.png`.
+
+    Raises Failed if none of them was trained to its end.
+    """
     set_up()
     folder.mkdir(parents=True, exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    study = open_study(folder, search.epochs)
-    turn = FileLock(folder / ".turn.lock")
+    study, turn = open_study(folder, search.part, search.epochs), FileLock(folder / ".turn.lock")
     with turn:
         search = settle_precision(study, search, say)
         asked = search.describe()
         join(study, asked, folder)
     sources = train_sources(search, folder, say) if search.part == "b" else []
-    while (claimed := claim(study, trials, folder, turn)) is not None:
-        trial, at_work = claimed
+    while (claimed := claim(study, trials, folder, turn, say)) is not None:
+        trial, at_work, place = claimed
         with at_work:
+            state, accuracy = TrialState.COMPLETE, None
             try:
-                accuracy = try_recipe(trial, search, sources)
+                recipe = choose_recipe(trial, search)
+                say(f"trial {trial.number}, {place} of {trials}: {trial.user_attrs['work']:.2f} times the work")
+                accuracy = try_recipe(trial, search, recipe, sources)
+                told = f"{trial.user_attrs['seconds']:.0f} s, {accuracy:.2%}"
             except optuna.TrialPruned as reason:
-                study.tell(trial, state=optuna.trial.TrialState.PRUNED)
-                say(f"trial {trial.number}: {reason}")
-            else:
-                study.tell(trial, accuracy)
-                say(f"trial {trial.number}: {trial.user_attrs['seconds']:.0f} s, {accuracy:.2%}")
-        with turn:
-            write_results(study, asked, search.dataset.name, folder)
+                state, told = TrialState.PRUNED, str(reason)
+            except (BadRequest, OSError, KeyboardInterrupt):  # Ctrl-C, a full disk: not the recipe's fault
+                with suppress(OSError), turn:
+                    fail(study, trial.number, blamed=False)
+                raise
+            except Exception as error:
+                state, told = TrialState.FAIL, " ".join(f"failed ({type(error).__name__}: {error!s:.300})".split())
+            # Still at the trial: one that nobody is at and that is not told of is taken for a killed process's.
+            with turn:
+                if state == TrialState.FAIL:
+                    told += ", to be tried once more" if fail(study, trial.number) else ", given up"
+                else:
+                    study.tell(trial, accuracy, state)
+                write_results(study, asked, search.dataset.name, folder)
+            say(f"trial {trial.number}: {told}")
     with turn:  # once more: one that was killed may have ended the last trial without writing it down
         write_results(study, asked, search.dataset.name, folder)
+    if not completed(study):
+        raise Failed(f"none of {len(ended(study))} recipes was trained to its end ({folder / 'trials.csv'}): try more")
     return folder
 
 
