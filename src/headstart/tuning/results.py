@@ -31,7 +31,10 @@ def completed(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
 
 
 def trial_table(study: optuna.Study) -> pd.DataFrame:
-    """`trials.csv`: a row a trial that ended; accuracy is empty where it was stopped early or has failed."""
+    """`trials.csv`: a row a trial that ended; accuracy is empty where it was stopped early or has failed.
+
+    The gap is that between training and validation accuracy after the last epoch, before weights are averaged.
+    """
     rows = [
         {
             "trial": trial.number,
@@ -49,7 +52,10 @@ def trial_table(study: optuna.Study) -> pd.DataFrame:
 
 
 def write_results(study: optuna.Study, asked: dict[str, Any], data: str, folder: Path) -> None:
-    """All files that are made from the journal; `asked` is the search, `data` the dataset's name."""
+    """All files that are made from the journal; `asked` is the search, `data` the dataset's name.
+
+    `best.json` of part A holds the averaging of weights beside the recipe, which has no such ingredient.
+    """
     write_text(folder / "trials.csv", trial_table(study).to_csv(index=False, lineterminator="\n"))
     complete = completed(study)
     if not complete:
@@ -61,6 +67,8 @@ def write_results(study: optuna.Study, asked: dict[str, Any], data: str, folder:
         "validation_accuracy": best.value,
         "recipe": best.user_attrs["recipe"],
     }
+    if asked["part"] == "a":
+        content["averaging"] = best.params["averaging"]
     write_json(folder / "best.json", content)
     if len(complete) >= 8:
         figure = plot_search(study, first_guess(asked["part"]), data)
