@@ -1,27 +1,39 @@
 from __future__ import annotations
 
+import errno
 import json
+import re
 import subprocess
 import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import optuna
 import pandas as pd
 import pytest
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
-from fixtures_runs import command
-from headstart.errors import BadRequest
+from fixtures_runs import command, the_one_line
+from headstart.errors import BadRequest, Failed
+from headstart.memory import EmptyOptimizer
+from headstart.practical.data import split_classes
+from headstart.practical.network import build_network, colour_statistics, predict
 from headstart.practical.recipe import RECIPE_A, RECIPE_B, Recipe
-from headstart.tuning import Search, claim, hide_test_images, take_up, trial_lock, tune
-from headstart.tuning.results import read_best
-from headstart.tuning.space import MOST_WORK, STANDARD, first_guess, relative_work, suggest
+from headstart.practical.training import train
+from headstart.practical.transfer import transfer
+from headstart.sources import Opened
+from headstart.tuning import Search, hide_test_images, tune
+from headstart.tuning.averaging import Averaging
+from headstart.tuning.results import ended, plot_search, read_best
+from headstart.tuning.space import MOST_WORK, STANDARD, first_guess, relative_work, suggest, suggest_averaging
+from headstart.tuning.turns import JournalLock, claim, join, open_study, take_up, trial_lock
 
 if TYPE_CHECKING:
     from headstart.practical.data import Dataset
@@ -37,8 +49,31 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(f"headstart.{name}", recipe)
 
 
+@pytest.fixture
+def begin_with(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Changes the parameters with which a search on part A begins."""
+
+    def change(**parameters: object) -> None:
+        monkeypatch.setattr("headstart.tuning.turns.first_guess", lambda part: first_guess(part) | parameters)
+
+    return change
+
+
 def quiet(line: str) -> None:
     """Says nothing."""
+
+
+def make_up(study: optuna.Study, part: str, accuracies: list[float], steps: range = range(0)) -> None:
+    """Trials that end with these accuracies, and have reported them in all these steps."""
+    for accuracy in accuracies:
+        trial = study.ask()
+        trial.set_user_attr("work", relative_work(suggest(trial, part)))
+        trial.set_user_attr("recipe", {})
+        if part == "a":
+            suggest_averaging(trial)
+        for step in steps:
+            trial.report(accuracy, step)
+        study.tell(trial, accuracy)
 
 
 # No test image is read
@@ -58,17 +93,33 @@ def test_validation_images_come_from_the_training_images_of_every_class_alike(di
 
 
 @pytest.mark.parametrize("part", ["a", "b"])
-def test_a_search_needs_no_test_images_at_all(part: str, digits: Dataset, small: None, tmp_path: Path) -> None:
+def test_the_command_needs_no_test_images_at_all(
+    part: str, digits: Dataset, small: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     without: Any = replace(digits, x_test=None, y_test=None)  # whatever would read them fails
-    search = Search(part, hide_test_images(without), [(4, 9)], epochs=1)
-    tune(search, tmp_path, trials=2, say=quiet)
+    monkeypatch.setattr("headstart.sources.open_dataset", lambda data, say: Opened(without, "without test images"))
+    search = ("--part", part, "--pairs", "4,9", "--epochs", 1, "--trials", 2, "--images", 0.5, "--out", tmp_path)
+    ended = command("tune", *search, "--precision", "float32")
+    assert (ended.status, ended.errors) == (0, "")
     assert 0 < read_best(tmp_path)["validation_accuracy"] <= 1
+
+
+def test_too_few_images_to_have_some_of_each_class_are_refused(digits: Dataset) -> None:
+    def part(kept: np.ndarray) -> Dataset:
+        return replace(digits, x_train=digits.x_train[kept], y_train=digits.y_train[kept])
+
+    for few in (np.arange(60), np.flatnonzero((digits.y_train != 9) | (np.cumsum(digits.y_train == 9) <= 3))):
+        with pytest.raises(BadRequest, match=r"^--images 1\.0: 10% of .* one of each class .*: give a larger part"):
+            hide_test_images(part(few))
+    with pytest.raises(BadRequest, match=r"^--images 0\.001: "):
+        hide_test_images(digits, images=0.001)
 
 
 # The space
 
 
 def test_the_search_begins_with_the_recipe_that_stands() -> None:
+    assert first_guess("a")["averaging"] == 0.0
     for part, recipe in (("a", RECIPE_A), ("b", RECIPE_B)):
         assert suggest(optuna.trial.FixedTrial(first_guess(part)), part) == recipe  # type: ignore[arg-type]
 
@@ -81,40 +132,197 @@ def test_work_is_reckoned_from_the_layers() -> None:
     assert relative_work(replace(STANDARD, widths=(64, 64, 128, 128))) > 3
 
 
-def test_a_network_that_costs_too_much_is_refused_untrained(digits: Dataset, tmp_path: Path, monkeypatch) -> None:
+def test_a_network_that_costs_too_much_is_refused_untrained(
+    digits: Dataset, begin_with, tmp_path: Path, monkeypatch
+) -> None:
     def never(*_: object, **__: object) -> None:
         raise AssertionError("it was trained")
 
-    monkeypatch.setattr("headstart.tuning.train", never)
-    costly = {**first_guess("a"), "widths": "64-64-128-128", "halvings": "pools 2 and 4"}
-    monkeypatch.setattr("headstart.tuning.first_guess", lambda part: costly)
+    monkeypatch.setattr("headstart.tuning.trial.train", never)
+    begin_with(widths="64-64-128-128", halvings="pools 2 and 4")
     lines: list[str] = []
-    tune(Search("a", hide_test_images(digits), [(4, 9)], epochs=1), tmp_path, trials=1, say=lines.append)
+    with pytest.raises(Failed, match="none of 1 recipes"):
+        tune(Search("a", hide_test_images(digits), [(4, 9)], epochs=1), tmp_path, trials=1, say=lines.append)
     [row] = pd.read_csv(tmp_path / "trials.csv").to_dict("records")
     assert row["state"] == "pruned"
     assert row["work"] > MOST_WORK
     assert "times the work" in lines[-1]
 
 
-# The folder
+# Trials
 
 
-def test_the_best_recipe_gives_its_accuracy_again(digits: Dataset, small: None, tmp_path: Path) -> None:
-    from headstart.practical.data import split_classes
-    from headstart.practical.network import build_network, colour_statistics
-    from headstart.practical.training import train
+def test_on_part_b_every_strategy_counts_alike_on_every_pair(
+    digits: Dataset, small: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried, sources = [], []
 
-    hidden = hide_test_images(digits)
-    tune(Search("a", hidden, [(4, 9)], epochs=2), tmp_path, trials=3, say=quiet)
+    def note(source: Any, strategy: Any, part: Dataset, *given: Any, **options: Any) -> Any:
+        trained = transfer(source, strategy, part, *given, **options)
+        tried.append((strategy.name, part.class_names, trained.test_accuracy))
+        if strategy.name == "last_layer":
+            sources.append((part.class_names, trained.network.get_layer("conv1").get_weights()[0].tobytes()))
+        return trained
+
+    monkeypatch.setattr("headstart.tuning.trial.transfer", note)
+    tune(Search("b", hide_test_images(digits), [(4, 9), (3, 5)], epochs=1), tmp_path, trials=2, say=quiet)
+    for trial, accuracy in enumerate(pd.read_csv(tmp_path / "trials.csv")["validation_accuracy"]):
+        its = tried[6 * trial : 6 * trial + 6]
+        strategies, pairs = ("scratch", "last_layer", "two_layers"), (("four", "nine"), ("three", "five"))
+        assert {(name, pair) for name, pair, _ in its} == {(name, pair) for name in strategies for pair in pairs}
+        assert accuracy == pytest.approx(np.mean([its_accuracy for *_, its_accuracy in its]))
+    assert sources[:2] == sources[2:]  # what is freed after a trial is not what the next one begins with
+    assert len(set(sources)) == 2
+
+
+@pytest.mark.parametrize(("part", "when"), [("a", "after epoch 2"), ("b", "after 3 networks")])
+def test_a_trial_that_is_worse_than_the_others_is_stopped(
+    part: str, when: str, digits: Dataset, small: None, tmp_path: Path
+) -> None:
+    lines: list[str] = []
+    make_up(open_study(tmp_path, part, epochs=4), part, [1.01] * 8, steps=range(8))
+    search = Search(part, hide_test_images(digits), [(3, 5), (1, 8)], epochs=4)
+    tune(search, tmp_path, trials=9, say=lines.append)
+    assert lines[-1] == f"trial 8: behind the others {when}"
+    trials = pd.read_csv(tmp_path / "trials.csv")
+    assert list(trials["state"]) == ["complete"] * 8 + ["pruned"]
+    assert list(trials["validation_accuracy"].isna()) == [False] * 8 + [True]
+
+
+def test_a_trial_leaves_no_network_behind(
+    digits: Dataset, small: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    networks = []
+
+    def note(network: Any, *given: Any, **options: Any) -> Any:
+        assert isinstance(options["callbacks"][-1], EmptyOptimizer)
+        networks.append(network)
+        return train(network, *given, **options)
+
+    monkeypatch.setattr("headstart.tuning.trial.train", note)
+    make_up(open_study(tmp_path, "a", epochs=2), "a", [1.01] * 8, steps=range(8))
+    tune(Search("a", hide_test_images(digits), [(4, 9)], epochs=2), tmp_path, trials=9, say=quiet)  # one is stopped
+    assert [sum(np.size(weight) for weight in network.trainable_variables) for network in networks] == [0]
+
+
+def test_a_recipe_that_fails_is_tried_once_more_and_the_search_goes_on(
+    digits: Dataset, small: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines, tries = list[str](), iter(range(9))
+
+    def fail_twice(*given: Any, **options: Any) -> Any:
+        if next(tries) < 2:
+            raise ValueError("it has\nfailed")
+        return train(*given, **options)
+
+    monkeypatch.setattr("headstart.tuning.trial.train", fail_twice)
+    tune(Search("a", hide_test_images(digits), [(4, 9)], epochs=1), tmp_path, trials=2, say=lines.append)
+    failures = [line for line in lines if "failed" in line]
+    assert failures == [
+        "trial 0: failed (ValueError: it has failed), to be tried once more",
+        "trial 1: failed (ValueError: it has failed), given up",
+    ]
+    trials = pd.read_csv(tmp_path / "trials.csv")
+    assert list(trials["trial"]) == [1, 2]
+    assert list(trials["state"]) == ["failed", "complete"]
+    assert list(trials["validation_accuracy"].isna()) == [True, False]
+    first, again, _ = open_study(tmp_path, "a", 1).trials
+    assert first.params == again.params == first_guess("a")
+
+
+def test_a_search_whose_trials_all_fail_has_failed(
+    digits: Dataset, small: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*given: Any, **options: Any) -> Any:
+        raise ValueError("it is broken")
+
+    monkeypatch.setattr("headstart.tuning.trial.train", fail)
+    search = ("--epochs", 1, "--trials", 2, "--images", 0.2, "--precision", "float32", "--out", tmp_path)
+    ended = command("tune", "--data", "digits", *search)
+    assert (ended.status, ended.errors.count("\n")) == (1, 1)
+    assert "none of 2 recipes was trained to its end" in ended.errors
+    assert "it is broken" in ended.output
+
+
+@pytest.mark.parametrize("cause", [KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left on device")], ids=repr)
+def test_an_interruption_is_not_held_against_the_recipe(
+    cause: BaseException, digits: Dataset, small: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*given: Any, **options: Any) -> Any:
+        raise cause
+
+    search = Search("a", hide_test_images(digits), [(4, 9)], epochs=1)
+    with monkeypatch.context() as patch:
+        patch.setattr("headstart.tuning.trial.train", interrupted)
+        for _ in range(2):
+            with pytest.raises(type(cause)):
+                tune(search, tmp_path, trials=1, say=quiet)
+    tune(search, tmp_path, trials=1, say=quiet)
+    [trial] = ended(open_study(tmp_path, "a", 1))
+    assert (trial.number, trial.state.name, trial.params) == (2, "COMPLETE", first_guess("a"))
+
+
+# Averaged weights
+
+
+def test_averaged_weights_are_the_mean_over_the_steps_and_those_that_are_measured_last(digits: Dataset) -> None:
+    import keras
+
+    part, _ = split_classes(digits, (4, 9))
+    recipe = Recipe(widths=(4, 4, 8, 8), units=16, epochs=2, batch_size=16, learning_rate=1e-2, shift=0)
+    network = build_network(8, recipe, colour_statistics(part.x_train), seed=0)
+    ends, seen = [0], list[list[np.ndarray]]()
+
+    def note(batch: int, logs: object) -> None:
+        ends.append(int(noting.model.optimizer.iterations))
+        seen.append(network.get_weights()[-12:])  # behind the normalisation's
+
+    noting = keras.callbacks.LambdaCallback(on_train_batch_end=note)
+    trained = train(network, part, recipe, callbacks=[noting, Averaging(0.9)])
+    assert ends == [0, 5, 10, 15, 20, 25, 30]  # Keras calls after every five steps
+    weight_of_a_step = 0.9 ** (30 - np.arange(1, 31)) * 0.1 / (1 - 0.9**30)
+    shares = weight_of_a_step.reshape(6, 5).sum(axis=1)
+    assert shares.sum() == pytest.approx(1)
+    for place, averaged in enumerate(network.trainable_variables):
+        expected = sum(share * weights[place] for share, weights in zip(shares, seen, strict=True))
+        np.testing.assert_allclose(averaged, expected, rtol=1e-4, atol=1e-6)
+        assert not np.allclose(averaged, seen[-1][place])
+    assert trained.test_accuracy == np.mean(predict(network, part.x_test).argmax(axis=1) == part.y_test)
+
+
+def test_an_averaging_of_0_changes_nothing(digits: Dataset) -> None:
+    part, _ = split_classes(digits, (4, 9))
+    recipe = Recipe(widths=(4, 4, 8, 8), units=16, epochs=1, batch_size=16, shift=0)
+    hashes = []
+    for callbacks in ([], [Averaging(0.0)]):
+        network = build_network(8, recipe, colour_statistics(part.x_train), seed=0)
+        hashes.append(train(network, part, recipe, callbacks=callbacks).hashes_after)
+    assert hashes[0] == hashes[1]
+
+
+@pytest.mark.parametrize("averaging", [0.0, 0.998])
+def test_the_best_recipe_gives_its_accuracy_again(
+    averaging: float, digits: Dataset, small: None, begin_with, tmp_path: Path
+) -> None:
+    hidden = hide_test_images(digits, share=0.3)
+    begin_with(averaging=averaging, learning_rate=6e-3)
+    tune(Search("a", hidden, [(4, 9)], epochs=2), tmp_path, trials=1, say=quiet)
     best = read_best(tmp_path)
     values = {key: tuple(value) if isinstance(value, list) else value for key, value in best["recipe"].items()}
     recipe = Recipe(**values)
     part_a, _ = split_classes(hidden, (4, 9))
     network = build_network(8, recipe, colour_statistics(part_a.x_train), recipe.seed)
-    assert train(network, part_a, recipe).test_accuracy == best["validation_accuracy"]
-    trials = pd.read_csv(tmp_path / "trials.csv")
-    assert trials["validation_accuracy"].max() == best["validation_accuracy"]
-    assert trials.loc[0, "widths"] == "32-32-64-64"
+    assert best["averaging"] == averaging
+    trained = train(network, part_a, recipe, callbacks=[Averaging(averaging)])
+    assert trained.test_accuracy == best["validation_accuracy"]
+    [trial] = pd.read_csv(tmp_path / "trials.csv").to_dict("records")
+    assert (trial["validation_accuracy"], trial["widths"]) == (best["validation_accuracy"], "32-32-64-64")
+    last = trained.history.iloc[-1]
+    assert (trained.test_accuracy == last["test_accuracy"]) == (averaging == 0)
+    assert trial["gap"] == pytest.approx(last["train_accuracy"] - last["test_accuracy"])
+
+
+# The folder
 
 
 def test_a_second_sitting_goes_on_and_does_no_more_than_asked(digits: Dataset, small: None, tmp_path: Path) -> None:
@@ -132,18 +340,28 @@ def test_another_search_in_the_same_folder_is_refused(digits: Dataset, small: No
     search = Search("a", hide_test_images(digits), [(4, 9)], epochs=1)
     tune(search, tmp_path, trials=1, say=quiet)
     before = (tmp_path / "trials.csv").read_text()
-    for other in ({"epochs": 2}, {"pairs": [(3, 5)]}, {"dataset": hide_test_images(digits, images=0.5)}):
+    others: list[dict[str, Any]] = [{"epochs": 2}, {"pairs": [(3, 5)]}, {"part": "b"}]
+    for other in (*others, {"dataset": hide_test_images(digits, images=0.5)}):
         with pytest.raises(BadRequest, match="holds another search"):
             tune(replace(search, **other), tmp_path, trials=2, say=quiet)
     assert (tmp_path / "trials.csv").read_text() == before
 
 
 def test_a_source_is_trained_once_for_all_sittings(digits: Dataset, small: None, tmp_path: Path) -> None:
-    search, lines = Search("b", hide_test_images(digits), [(4, 9), (3, 5)], epochs=1), list[str]()
+    search, lines = Search("b", hide_test_images(digits), [(4, 9)], epochs=1), list[str]()
     tune(search, tmp_path, trials=1, say=lines.append)
     tune(search, tmp_path, trials=2, say=lines.append)
-    told = [line for line in lines if not line.startswith("Precision")]
-    assert ["network A" in line for line in told] == [True, True, False, False]
+    told = [re.split(r"[,:]| without", line)[0] for line in lines if not line.startswith("Precision")]
+    assert told == ["network A", "trial 0", "trial 0", "trial 1", "trial 1"]
+
+
+def test_every_trial_is_announced_with_its_place_and_its_work(digits: Dataset, small: None, tmp_path: Path) -> None:
+    lines: list[str] = []
+    tune(Search("a", hide_test_images(digits), [(4, 9)], epochs=1), tmp_path, trials=2, say=lines.append)
+    _, *told = lines
+    work = pd.read_csv(tmp_path / "trials.csv")["work"]
+    assert told[::2] == [f"trial {i}, {i + 1} of 2: {work[i]:.2f} times the work" for i in range(2)]
+    assert all(re.fullmatch(rf"trial {i}: \d+ s, \d+\.\d\d%", told[2 * i + 1]) for i in range(2))
 
 
 def test_all_who_join_a_search_train_in_its_precision(
@@ -162,13 +380,60 @@ def test_all_who_join_a_search_train_in_its_precision(
 
 def test_what_a_killed_process_was_trying_is_tried_again(tmp_path: Path) -> None:
     study = optuna.create_study()
-    study.enqueue_trial({"x": 0.25})
-    study.ask().suggest_float("x", 0, 1)
+    study.enqueue_trial({"x": 0.25, "y": 0.75})
+    study.ask().suggest_float("x", 0, 1)  # and y not yet
     others = study.ask()
     with trial_lock(tmp_path, others.number):
         assert take_up(study, tmp_path) == 1
-    assert [trial.state.name for trial in study.trials] == ["FAIL", "RUNNING", "WAITING"]
-    assert study.ask().suggest_float("x", 0, 1) == 0.25
+        assert [trial.state.name for trial in study.trials] == ["FAIL", "RUNNING", "WAITING"]
+        assert ended(study) == []
+        again = study.ask()
+        assert (again.suggest_float("x", 0, 1), again.suggest_float("y", 0, 1)) == (0.25, 0.75)
+        assert take_up(study, tmp_path) == 1
+    assert [trial.state.name for trial in study.trials] == ["FAIL", "RUNNING", "FAIL"]  # it killed two: it is given up
+    assert [trial.number for trial in ended(study)] == [again.number]
+
+
+@pytest.mark.parametrize("write", [lambda study, folder: join(study, {"part": "a"}, folder), take_up])
+def test_a_kill_between_two_lines_of_the_journal_neither_loses_a_recipe_nor_doubles_it(
+    write: Callable[[optuna.Study, Path], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def then_die(step: Callable[..., object]) -> Callable[..., object]:
+        def do(*given: Any, **options: Any) -> None:
+            step(*given, **options)
+            raise KeyboardInterrupt
+
+        return do
+
+    study = optuna.create_study()
+    if write is take_up:
+        study.enqueue_trial(first_guess("a"))
+        study.ask()
+    with monkeypatch.context() as patch:
+        for step in ("enqueue_trial", "set_user_attr", "tell"):
+            patch.setattr(study, step, then_die(getattr(study, step)))
+        with pytest.raises(KeyboardInterrupt):
+            write(study, tmp_path)
+    write(study, tmp_path)
+    [waiting] = study.get_trials(states=[optuna.trial.TrialState.WAITING])
+    assert waiting.system_attrs["fixed_params"] == first_guess("a")
+
+
+def test_who_is_at_a_trial_tells_of_it_before_it_seems_abandoned(
+    digits: Dataset, small: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tell, told = optuna.Study.tell, []
+
+    def check(study: optuna.Study, trial: Any, *given: Any, **options: Any) -> Any:
+        for lock in (FileLock(tmp_path / ".turn.lock"), trial_lock(tmp_path, trial.number)):
+            with pytest.raises(Timeout):
+                lock.acquire(timeout=0)
+        told.append(trial.number)
+        return tell(study, trial, *given, **options)
+
+    monkeypatch.setattr(optuna.Study, "tell", check)
+    tune(Search("a", hide_test_images(digits), [(4, 9)], epochs=1), tmp_path, trials=2, say=quiet)
+    assert told == [0, 1]
 
 
 def test_the_last_trial_is_waited_for_and_done_by_who_waits_if_its_process_dies(tmp_path: Path) -> None:
@@ -178,14 +443,49 @@ def test_the_last_trial_is_waited_for_and_done_by_who_waits_if_its_process_dies(
     dying.acquire()
     threading.Timer(1.5, dying.release).start()
     began = time.monotonic()
-    claimed = claim(study, 1, tmp_path, FileLock(tmp_path / "turn"))
+    lines: list[str] = []
+    claimed = claim(study, 1, tmp_path, FileLock(tmp_path / "turn"), lines.append)
     assert claimed is not None
     assert time.monotonic() - began >= 1.5
-    trial, at_work = claimed
+    assert lines == ["waiting for 1 trial that other processes are at"]
+    trial, at_work, place = claimed
+    assert place == 1
     with at_work:
         assert take_up(study, tmp_path) == 1
         study.tell(trial, 0.5)
-    assert claim(study, 1, tmp_path, FileLock(tmp_path / "turn")) is None
+    assert claim(study, 1, tmp_path, FileLock(tmp_path / "turn"), quiet) is None
+
+
+def test_a_lock_that_a_killed_process_left_in_a_relative_folder_is_broken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = Path("search")
+    folder.mkdir()
+    open_study(folder, "a", 1)
+    JournalLock(folder / "journal.log").acquire()  # and is killed
+    began = time.monotonic()
+
+    def fast_clock() -> float:
+        seconds = time.monotonic() - began
+        assert seconds < 20, "it waits forever"
+        return 100 * seconds
+
+    monkeypatch.setattr("optuna.storages.journal._file.time", SimpleNamespace(monotonic=fast_clock, sleep=time.sleep))
+    open_study(folder, "a", 1)
+
+
+@pytest.mark.parametrize("torn", ["{", '{"op_code":4,"worker_id":"5c'])
+def test_a_search_goes_on_from_a_journal_whose_last_line_a_full_disk_has_torn(torn: str, tmp_path: Path) -> None:
+    study = open_study(tmp_path, "a", 1)
+    joined = open_study(tmp_path, "a", 1)
+    study.set_user_attr("before", 1)
+    for number in range(2):
+        with (tmp_path / "journal.log").open("a") as journal:
+            journal.write(torn)
+        joined.set_user_attr(f"after {number}", 2)  # who has it open goes on, and so does who opens it
+        assert open_study(tmp_path, "a", 1).user_attrs == joined.user_attrs
+    assert set(joined.user_attrs) == {"before", "after 0", "after 1"}
 
 
 def test_two_processes_share_a_search_and_a_kill_costs_one_trial(tmp_path: Path) -> None:
@@ -199,13 +499,45 @@ def test_two_processes_share_a_search_and_a_kill_costs_one_trial(tmp_path: Path)
     processes[0].communicate()
     assert "validation_accuracy" in processes[1].communicate()[0]
     assert processes[1].returncode == 0
-    trials = pd.read_csv(tmp_path / "trials.csv")
-    assert len(trials) == 5
-    assert trials["trial"].is_unique
+    assert len(pd.read_csv(tmp_path / "trials.csv")) == 5
+    states = Counter(trial.state.name for trial in open_study(tmp_path, "a", 1).trials)
+    assert states["FAIL"] == 1
+    assert states.total() == 6
 
     after = subprocess.run([*tuning[:-3], "7", *tuning[-2:]], stdout=subprocess.PIPE, text=True, check=True)
-    assert after.stdout.count("\ntrial ") == 2
-    assert pd.read_csv(tmp_path / "trials.csv")["trial"].is_unique
+    assert re.findall(r"^trial \d+, (\d of \d):", after.stdout, re.MULTILINE) == ["6 of 7", "7 of 7"]
+
+
+# The figure
+
+
+@pytest.mark.parametrize(("part", "against"), [("a", "work of a training step"), ("b", "highest learning rate")])
+def test_the_figure_shows_what_mattered_every_trial_and_the_first_guess(part: str, against: str) -> None:
+    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=0))
+    accuracies = [0.5, 0.6, 0.9, 0.7, 0.65, 0.8, 0.55, 0.75, 0.85]
+    make_up(study, part, accuracies[:2])
+    study.enqueue_trial(first_guess(part))  # others may end before it
+    make_up(study, part, accuracies[2:])
+    figure = plot_search(study, first_guess(part), "some data")
+    assert figure.get_suptitle() == "9 recipes\nData: some data"
+    left, right = figure.axes
+    assert {label.get_text() for label in left.get_yticklabels()} == set(first_guess(part))
+    assert sum(bar.get_width() for bar in left.patches) == pytest.approx(1)
+    assert right.get_xlabel().startswith(against)
+    every, guess = ([tuple(point) for point in points.get_offsets()] for points in right.collections)
+    assert [y for _, y in every] == pytest.approx([100 * accuracy for accuracy in accuracies])
+    recipe = RECIPE_A if part == "a" else RECIPE_B
+    x = relative_work(recipe) if part == "a" else recipe.learning_rate
+    assert guess == [pytest.approx((x, 90.0))]
+    assert [text.get_text() for text in right.get_legend().get_texts()] == ["a trial", "the first guess"]
+
+
+def test_the_figure_leaves_out_what_it_cannot_show() -> None:
+    study = optuna.create_study(direction="maximize")
+    make_up(study, "a", [0.5] * 8)  # no differences to explain, and no first guess
+    [only] = plot_search(study, first_guess("a"), "some data").axes
+    assert only.get_ylabel() == "validation accuracy (%)"
+    assert [text.get_text() for text in only.get_legend().get_texts()] == ["a trial"]
 
 
 # The command
@@ -219,6 +551,7 @@ def test_two_processes_share_a_search_and_a_kill_costs_one_trial(tmp_path: Path)
         ("--epochs", "0"),
         ("--images", "0"),
         ("--images", "1.5"),
+        ("--images", "0.001"),
         ("--pairs", "4"),
         ("--precision", "float8"),
     ],
@@ -229,6 +562,13 @@ def test_a_wrong_request_takes_one_line(arguments: tuple[str, ...], tmp_path: Pa
     ended = command("tune", "--data", "digits", *arguments)
     assert (ended.status, ended.errors.count("\n")) == (2, 1)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_without_optuna_the_command_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in [name for name in sys.modules if name.startswith("headstart.tuning")]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    assert "pip install 'headstart[tune]'" in the_one_line(command("tune", "--data", "digits"))
 
 
 def test_the_command_prints_the_best_recipe(small: None, tmp_path: Path, monkeypatch) -> None:

@@ -201,8 +201,14 @@ def tune_command(
     from headstart.sources import open_dataset
     from headstart.store import mendable
     from headstart.study.plan import check_images, parse_pairs
-    from headstart.tuning import Search, hide_test_images, tune
-    from headstart.tuning.results import read_best
+
+    try:
+        from headstart.tuning import Search, hide_test_images, tune
+        from headstart.tuning.results import read_best
+    except ModuleNotFoundError as error:
+        if error.name != "optuna":
+            raise
+        raise BadRequest("headstart tune: it needs Optuna; pip install 'headstart[tune]'") from None
 
     if part not in ("a", "b"):
         raise BadRequest(f"--part {part}: give a or b")

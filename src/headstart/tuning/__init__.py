@@ -1,18 +1,19 @@
 """Search the recipe, on validation images alone: the test images are replaced before anything is trained.
 
-Each trial is one training by the practical's own functions. From half of its epochs on, one that is worse than half of
-the others were by then is stopped; the search is Optuna's TPE, kept in a journal file that several processes may share
-and a killed one goes on from.
+A trial is what the practical's own functions make of a recipe. One that is worse than half of the others were by then
+is stopped early; the search is Optuna's TPE, kept in a journal file that several processes may share and a killed one
+goes on from. A recipe that ends in an error, or with its process, is tried once more.
 
-- Part A: the accuracy of network A on a tenth of its training images, which it is not trained on.
-- Part B: the mean over all pairs and over the practical's three strategies, so that none is favoured.
+- Part A: the accuracy of network A on a tenth of its training images, which it is not trained on. The first pair's
+  network may be stopped, from half of its epochs on.
+- Part B: the mean over all pairs and over the practical's three strategies, so that none is favoured. A trial may be
+  stopped between networks, from when all three strategies of the first pair are known.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,25 +22,21 @@ from typing import Any
 import numpy as np
 import optuna
 from filelock import FileLock, Timeout
-from keras.callbacks import LambdaCallback
-from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
 from sklearn.model_selection import train_test_split
 
-from headstart.artefacts import describe_recipe
-from headstart.errors import BadRequest
-from headstart.practical.data import Dataset, split_classes
+from headstart.errors import BadRequest, Failed
+from headstart.practical.data import Dataset
 from headstart.practical.environment import set_up
-from headstart.practical.network import build_network, colour_statistics
 from headstart.practical.recipe import RECIPE_A, Recipe
-from headstart.practical.training import Trained, train
-from headstart.practical.transfer import STRATEGIES, transfer
 from headstart.precision import choose_precision
 from headstart.sources import fingerprint
 from headstart.study.plan import Network
 from headstart.study.rows import Rows
 from headstart.study.work import train_network
-from headstart.tuning.results import ended, write_results
-from headstart.tuning.space import MOST_WORK, first_guess, relative_work, suggest
+from headstart.tuning.results import completed, ended, write_results
+from headstart.tuning.trial import choose_recipe, try_recipe
+from headstart.tuning.turns import claim, fail, join, open_study
 
 
 @dataclass(frozen=True)
@@ -51,9 +48,7 @@ class Search:
     pairs: Sequence[tuple[int, int]]
     epochs: int
     seed: int = 0
-    precision: str = (
-        "float32"  # or "bfloat16"; "auto": that of the search that the folder holds, or what is faster here
-    )
+    precision: str = "float32"  # or "bfloat16"; "auto": that of the folder's search, or what is faster here
 
     def describe(self) -> dict[str, Any]:
         """All of it, in the types of JSON; of the images their fingerprint."""
@@ -70,12 +65,22 @@ class Search:
 def hide_test_images(dataset: Dataset, share: float = 0.1, images: float = 1.0) -> Dataset:
     """The dataset with `share` of its training images, class by class, in place of its test images.
 
-    `images` is the part of the others that is trained on: a search may make do with fewer.
+    `images` is the part of the others that is trained on: a search may make do with fewer. Raises BadRequest where that
+    leaves none of a class.
     """
-    everything = np.arange(len(dataset.y_train))
-    rest, validation = train_test_split(everything, test_size=share, stratify=dataset.y_train, random_state=0)
-    if images < 1:
-        rest, _ = train_test_split(rest, train_size=images, stratify=dataset.y_train[rest], random_state=0)
+    everything, counts = np.arange(len(dataset.y_train)), np.bincount(dataset.y_train)
+    try:
+        rest, validation = train_test_split(everything, test_size=share, stratify=dataset.y_train, random_state=0)
+        if images < 1:
+            rest, _ = train_test_split(rest, train_size=images, stratify=dataset.y_train[rest], random_state=0)
+        if any(len(np.unique(dataset.y_train[index])) < len(counts) for index in (rest, validation)):
+            raise ValueError("a class has none")
+    except ValueError as error:
+        raise BadRequest(
+            f"--images {images}: {share:.0%} of the {len(dataset.y_train):,} training images are for validation, this "
+            f"part of the others to train on, and both need one of each class (the smallest has {counts.min()}): "
+            "give a larger part, or --data with more images"
+        ) from error
     seen, held_back = (np.sort(index) for index in (rest, validation))
     return replace(
         dataset,
@@ -86,74 +91,49 @@ def hide_test_images(dataset: Dataset, share: float = 0.1, images: float = 1.0) 
     )
 
 
-def try_recipe(trial: optuna.Trial, search: Search, sources: Sequence[Any]) -> float:
-    """The validation accuracy of the trial's recipe."""
-    recipe = search.fix(suggest(trial, search.part))
-    trial.set_user_attr("recipe", describe_recipe(recipe))
-    trial.set_user_attr("work", relative_work(recipe))
-    if trial.user_attrs["work"] > MOST_WORK:
-        raise optuna.TrialPruned(f"{trial.user_attrs['work']:.2f} times the work")
-    networks: list[Trained] = []
-    for number, pair in enumerate(search.pairs):
-        part_a, part_b = split_classes(search.dataset, pair)
-        if search.part == "a":
-            network = build_network(len(part_a.class_names), recipe, colour_statistics(part_a.x_train), recipe.seed)
-            networks.append(train(network, part_a, recipe, callbacks=[report_to(trial, first=number == 0)]))
-        else:
-            networks += [transfer(sources[number], strategy, part_b, recipe) for strategy in STRATEGIES]
-    trial.set_user_attr("seconds", sum(trained.seconds for trained in networks))
-    gaps = [trained.history["train_accuracy"].iloc[-1] - trained.test_accuracy for trained in networks]
-    trial.set_user_attr("gap", float(np.mean(gaps)))
-    return float(np.mean([trained.test_accuracy for trained in networks]))
-
-
-def report_to(trial: optuna.Trial, first: bool) -> LambdaCallback:
-    """Tells the trial each epoch's validation accuracy, and stops it where others were better by then."""
-
-    def report(epoch: int, logs: dict[str, float]) -> None:
-        if first:
-            trial.report(logs["test_accuracy"], epoch)
-            if trial.should_prune():
-                raise optuna.TrialPruned(f"behind the others after epoch {epoch + 1}")
-
-    return LambdaCallback(on_epoch_end=report)
-
-
 def tune(search: Search, folder: Path, trials: int, say: Callable[[str], object]) -> Path:
-    """Do trials until the folder's journal has so many, and leave `trials.csv`, `best.json` and `tuning.png`."""
+    """Do trials until the folder's journal has so many, and leave `trials.csv`, `best.json` and `tuning.png`.
+
+    Raises Failed if none of them was trained to its end.
+    """
     set_up()
     folder.mkdir(parents=True, exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    backend = JournalFileBackend(str(folder / "journal.log"))
-    study = optuna.create_study(
-        study_name=f"part-{search.part}",
-        storage=optuna.storages.JournalStorage(backend),
-        load_if_exists=True,
-        direction="maximize",
-        sampler=optuna.samplers.TPESampler(multivariate=True, constant_liar=True, n_startup_trials=12),
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=8, n_warmup_steps=max(0, search.epochs // 2 - 1)),
-    )
-    turn = FileLock(folder / ".turn.lock")
+    study, turn = open_study(folder, search.part, search.epochs), FileLock(folder / ".turn.lock")
     with turn:
         search = settle_precision(study, search, say)
         asked = search.describe()
         join(study, asked, folder)
     sources = train_sources(search, folder, say) if search.part == "b" else []
-    while (claimed := claim(study, trials, folder, turn)) is not None:
-        trial, at_work = claimed
+    while (claimed := claim(study, trials, folder, turn, say)) is not None:
+        trial, at_work, place = claimed
         with at_work:
+            state, accuracy = TrialState.COMPLETE, None
             try:
-                accuracy = try_recipe(trial, search, sources)
+                recipe = choose_recipe(trial, search)
+                say(f"trial {trial.number}, {place} of {trials}: {trial.user_attrs['work']:.2f} times the work")
+                accuracy = try_recipe(trial, search, recipe, sources)
+                told = f"{trial.user_attrs['seconds']:.0f} s, {accuracy:.2%}"
             except optuna.TrialPruned as reason:
-                study.tell(trial, state=optuna.trial.TrialState.PRUNED)
-                say(f"trial {trial.number}: {reason}")
-            else:
-                study.tell(trial, accuracy)
-                say(f"trial {trial.number}: {trial.user_attrs['seconds']:.0f} s, {accuracy:.2%}")
-        with turn:
-            write_results(study, asked, search.dataset.name, folder)
+                state, told = TrialState.PRUNED, str(reason)
+            except (BadRequest, OSError, KeyboardInterrupt):  # Ctrl-C, a full disk: not the recipe's fault
+                with suppress(OSError), turn:
+                    fail(study, trial.number, blamed=False)
+                raise
+            except Exception as error:
+                state, told = TrialState.FAIL, " ".join(f"failed ({type(error).__name__}: {error!s:.300})".split())
+            # Still at the trial: one that nobody is at and that is not told of is taken for a killed process's.
+            with turn:
+                if state == TrialState.FAIL:
+                    told += ", to be tried once more" if fail(study, trial.number) else ", given up"
+                else:
+                    study.tell(trial, accuracy, state)
+                write_results(study, asked, search.dataset.name, folder)
+            say(f"trial {trial.number}: {told}")
     with turn:  # once more: one that was killed may have ended the last trial without writing it down
         write_results(study, asked, search.dataset.name, folder)
+    if not completed(study):
+        raise Failed(f"none of {len(ended(study))} recipes was trained to its end ({folder / 'trials.csv'}): try more")
     return folder
 
 
@@ -165,50 +145,6 @@ def settle_precision(study: optuna.Study, search: Search, say: Callable[[str], o
     precision, reason = choose_precision(search.precision)
     say(f"Precision: {precision} ({reason})")
     return replace(search, precision=precision)
-
-
-def join(study: optuna.Study, asked: dict[str, Any], folder: Path) -> None:
-    """Begin the search, or make sure that the folder's is the same. Raises BadRequest if it is another."""
-    held = study.user_attrs.get("search")
-    if held is None:
-        study.set_user_attr("search", asked)
-        study.enqueue_trial(first_guess(asked["part"]))
-    elif held != asked:
-        others = ", ".join(f"{name} {held.get(name)}" for name in asked if held.get(name) != asked[name])
-        raise BadRequest(f"--out {folder}: it holds another search ({others}); ask for that, or name another folder")
-
-
-def claim(
-    study: optuna.Study, trials: int, folder: Path, turn: FileLock
-) -> tuple[optuna.Trial, AbstractContextManager[Any]] | None:
-    """The next trial and the lock that says somebody is at it; None when the search has all its trials.
-
-    Where others are at the last ones it waits for them: what a killed process leaves falls to those who wait.
-    """
-    while True:
-        with turn:
-            at_work = take_up(study, folder)
-            done = len(ended(study))
-            if done >= trials:
-                return None
-            if done + at_work < trials:
-                trial = study.ask()
-                return trial, trial_lock(folder, trial.number).acquire()
-        time.sleep(1)
-
-
-def take_up(study: optuna.Study, folder: Path) -> int:
-    """What killed processes were trying waits to be tried again. How many trials somebody is at."""
-    for trial in study.get_trials(states=(optuna.trial.TrialState.RUNNING,)):
-        with suppress(Timeout), trial_lock(folder, trial.number).acquire(timeout=0):
-            study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
-            study.enqueue_trial(trial.params)
-    return len(study.get_trials(states=(optuna.trial.TrialState.RUNNING,)))
-
-
-def trial_lock(folder: Path, number: int) -> FileLock:
-    """Held as long as somebody is at the trial: the system frees it with the process, however that ends."""
-    return FileLock(folder / f".trial-{number}.lock")
 
 
 def train_sources(search: Search, folder: Path, say: Callable[[str], object]) -> list[Any]:
