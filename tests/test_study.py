@@ -381,9 +381,11 @@ def test_the_command_leaves_its_files_and_does_nothing_the_second_time(tmp_path:
     assert len(results) == 5
     assert json.loads(Path("study/study.json").read_text())["networks"] == 5
     before = Path("study/results.csv").read_bytes()
+    Path("study/rows/of-older-code.json").write_text("{}")
     start = time.monotonic()
     again = command("study", *SMALL, "--strategies", "last_layer", "--train-sizes", "20,10")
     assert again.status == 0
+    assert "Left alone, for they are of another plan, other data or other code: 1 rows in study" in again.output
     assert "of 5 networks" not in again.output
     assert time.monotonic() - start < 15  # no worker is started
     assert Path("study/results.csv").read_bytes() == before

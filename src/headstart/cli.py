@@ -169,6 +169,8 @@ def study_command(
         epochs=epochs,
     )
     say(f"Data: {study.dataset.name} ({study.source})")
+    if study.others:
+        say(f"Left alone, for they are of another plan, other data or other code: {study.others} rows in {out}")
     if dry_run:
         from headstart.study.reckon import reckon
 

@@ -47,6 +47,11 @@ class Study:
         rows = Rows(self.folder)
         return [network for key, network in self.plan.networks.items() if rows.read(key) is None]
 
+    @property
+    def others(self) -> int:
+        """How many rows of the folder are another plan's, other data's or other code's."""
+        return sum(path.stem not in self.plan.networks for path in (self.folder / "rows").glob("*.json"))
+
 
 def check_study(
     *,
