@@ -120,7 +120,7 @@ def tune(search: Search, folder: Path, trials: int, say: Callable[[str], object]
                 with suppress(OSError), turn:
                     fail(study, trial.number, blamed=False)
                 raise
-            except Exception as error:
+            except Exception as error:  # whatever it is, other recipes are still to be tried
                 state, told = TrialState.FAIL, " ".join(f"failed ({type(error).__name__}: {error!s:.300})".split())
             # Still at the trial: one that nobody is at and that is not told of is taken for a killed process's.
             with turn:

@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+from importlib import metadata
+
+import pytest
+
+from headstart.provenance import bare, provenance
+
+CODE = 'def double(x):\n    """Twice."""\n    return 2 * x  # not 3\n'
+
+
+@pytest.mark.parametrize(
+    "same", ["def double(x):\n    return 2 * x\n", '"""A module."""\n\n' + CODE.replace("  #", " #")]
+)
+def test_comments_docstrings_and_layout_are_not_code(same: str) -> None:
+    assert bare(same) == bare(CODE)
+
+
+def test_a_changed_number_is_other_code() -> None:
+    assert bare(CODE.replace("2 *", "3 *")) != bare(CODE)
+    assert bare('def nothing():\n    """Only words."""\n') == bare("def nothing():\n    pass\n")
+
+
+def test_it_names_the_libraries_that_decide_the_numbers() -> None:
+    known = provenance()
+    assert f"keras {metadata.version('keras')}" in known
+    assert "tensorflow" in known
+
+
+def test_a_change_of_what_trains_changes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = provenance.__wrapped__()  # not the answer that is kept
+    monkeypatch.setattr("headstart.provenance.TRAINS", ("data", "network", "course", "training"))
+    assert provenance.__wrapped__() != before
