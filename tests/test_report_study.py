@@ -12,7 +12,7 @@ from fixtures_studies import make_study
 from headstart.errors import BadRequest
 from headstart.report import write_study_report
 from headstart.report.study import describe_study
-from headstart.study.summary import conclude
+from headstart.study.conclusions import conclude
 
 pytest_plugins = ["fixtures_studies"]
 

@@ -6,10 +6,9 @@ import pytest
 
 from headstart.practical.data import CIFAR10_CLASSES
 from headstart.study.closeness import closeness
+from headstart.study.conclusions import conclude, describe_predictors
 from headstart.study.plan import parse_pairs
 from headstart.study.summary import (
-    conclude,
-    describe_predictors,
     differences,
     difficulty,
     kind_of,

@@ -13,8 +13,9 @@ import plotly.graph_objects as go
 from headstart.finished import readable
 from headstart.reading import read_json
 from headstart.report import charts, data_url
+from headstart.study.conclusions import conclude, describe
 from headstart.study.rows import Rows
-from headstart.study.summary import DEPTH, conclude, describe, differences, summarise, verdicts
+from headstart.study.summary import DEPTH, differences, summarise, verdicts
 
 STUDY = {
     "dataset": {"name": str, "source": str, "class_names": [str]},

@@ -4,7 +4,7 @@ plan       which networks, each once
 work       one network, on a worker
 cluster    all of them, on Dask
 rows       what is on the disk
-summary    what it says;  figures  shows it
+summary    what it says;  conclusions  in words;  figures  shows it
 """
 
 from __future__ import annotations
@@ -174,8 +174,9 @@ def describe(study: Study) -> dict[str, Any]:
 def write_everything(study: Study, rows: Any, failures: dict[str, str]) -> None:
     """All that is made from the rows."""
     from headstart.report import write_study_report
+    from headstart.study.conclusions import conclude
     from headstart.study.rows import table, write_results
-    from headstart.study.summary import conclude, summarise
+    from headstart.study.summary import summarise
 
     results = table(study.plan, rows, failures, study.dataset.class_names)
     write_results(study.folder / "results.csv", results)

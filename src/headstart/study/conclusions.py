@@ -1,0 +1,88 @@
+"""A study in words, computed from its numbers; they say what cannot be concluded, too."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from headstart.study.summary import Predictors, differences, predict_gain, summarise, verdicts
+
+
+def conclude(results: pd.DataFrame) -> list[str]:
+    """The study in words, a paragraph each."""
+    summary, paired = summarise(results), differences(results)
+    if summary.empty:
+        return ["Nothing can be concluded: no strategy has a partner from scratch."]
+    judged = verdicts(paired)
+    paragraphs = [describe(row) for _, row in summary.iterrows()]
+    for (strategy, size), group in judged.groupby(["strategy", "train_size"], sort=False):
+        if found := predict_gain(group):
+            paragraphs.append(describe_predictors(f"“{strategy}” at size {size}", found))
+    seeds = int(judged["seeds"].min())
+    if seeds < 2:
+        paragraphs.append("With one seed, nothing can be told of a single pair of classes: chance has no measure.")
+    pairs = int(summary["pairs"].min())
+    paragraphs.append(
+        f"Limits: one network and one recipe were studied, over {pairs} pair(s) and {seeds} seed(s) or more. The "
+        f"intervals of {len(summary)} mean differences were looked at, with no correction for their number. All "
+        "networks of a pair were measured on the same test images: verdicts and intervals say what other seeds and "
+        "classes would give, not what other images would."
+    )
+    return paragraphs
+
+
+def describe(row: pd.Series) -> str:
+    """One strategy at one size."""
+    name = f"“{row['strategy']}” at size {row['train_size']} ({row['train_images']:,.0f} training images)"
+    points = f"{100 * row['difference']:+.1f} points of test accuracy against scratch ({row['scratch_accuracy']:.1%})"
+    if np.isnan(row["low"]):
+        return f"{name}: {points}, from one network only: how sure that is cannot be said."
+    over = (
+        f"{row['pairs']} pairs of classes, leaving out each class in turn"
+        if row["pairs"] > 1
+        else f"{row['networks']} seeds"
+    )
+    sure = (
+        "helps"
+        if row["low"] > 0
+        else "hurts"
+        if row["high"] < 0
+        else "makes no difference that can be told from chance"
+    )
+    judged = (
+        f"It helped for {row['helped']}, hurt for {row['hurt']}, and for {row['cannot_be_told']} it cannot be told."
+    )
+    interval = f"95% interval {100 * row['low']:+.1f} to {100 * row['high']:+.1f} over {over}"
+    return f"{name}: {points} ({interval}); on average it {sure}. {judged}"
+
+
+def describe_predictors(name: str, found: Predictors) -> str:
+    """What goes with the gain."""
+    _, low, high = found.difficulty
+    told = (
+        "the harder a pair is from scratch, the less transfer gains"
+        if high < 0
+        else "harder pairs gain more, but both are measured with the same networks from scratch, whose chance does that"
+        if low > 0
+        else "that harder pairs gain more or less is not shown"
+    )
+    sentences = [f"{name}: {told} ({in_words(*found.difficulty)})."]
+    if found.nearness:
+        _, low, high = found.nearness
+        told = (
+            f"The closer in meaning a pair is to part A's classes, the {'more' if low > 0 else 'less'} it gains"
+            if low > 0 or high < 0
+            else "That pairs closer in meaning to part A's classes gain more or less is not shown"
+        )
+        sentences.append(f"{told} ({in_words(*found.nearness)}).")
+    kinds = "; ".join(
+        f"{kind}: {100 * mean:+.1f} points{'' if np.isnan(low) else f' ({100 * low:+.1f} to {100 * high:+.1f})'} "
+        f"over {pairs} pairs"
+        for kind, (mean, low, high, pairs) in found.kinds.items()
+    )
+    return " ".join([*sentences, *([f"By kind: {kinds}."] if kinds else [])])
+
+
+def in_words(value: float, low: float, high: float) -> str:
+    """A rank correlation and its interval."""
+    return f"rank correlation {value:+.2f}, 95% interval {low:+.2f} to {high:+.2f}"
