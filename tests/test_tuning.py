@@ -31,8 +31,9 @@ from headstart.practical.transfer import transfer
 from headstart.sources import Opened
 from headstart.tuning import Search, hide_test_images, tune
 from headstart.tuning.averaging import Averaging
+from headstart.tuning.muon import Muon
 from headstart.tuning.results import ended, plot_search, read_best
-from headstart.tuning.space import MOST_WORK, STANDARD, first_guess, relative_work, suggest, suggest_averaging
+from headstart.tuning.space import MOST_WORK, STANDARD, first_guess, relative_work, suggest, suggest_beside
 from headstart.tuning.turns import JournalLock, claim, join, open_study, take_up, trial_lock
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def make_up(study: optuna.Study, part: str, accuracies: list[float], steps: rang
         trial.set_user_attr("work", relative_work(suggest(trial, part)))
         trial.set_user_attr("recipe", {})
         if part == "a":
-            suggest_averaging(trial)
+            suggest_beside(trial)
         for step in steps:
             trial.report(accuracy, step)
         study.tell(trial, accuracy)
@@ -119,7 +120,7 @@ def test_too_few_images_to_have_some_of_each_class_are_refused(digits: Dataset) 
 
 
 def test_the_search_begins_with_the_recipe_that_stands() -> None:
-    assert first_guess("a")["averaging"] == 0.0
+    assert (first_guess("a")["averaging"], first_guess("a")["optimizer"]) == (0.0, "adam")
     for part, recipe in (("a", RECIPE_A), ("b", RECIPE_B)):
         assert suggest(optuna.trial.FixedTrial(first_guess(part)), part) == recipe  # type: ignore[arg-type]
 
@@ -300,20 +301,21 @@ def test_an_averaging_of_0_changes_nothing(digits: Dataset) -> None:
     assert hashes[0] == hashes[1]
 
 
-@pytest.mark.parametrize("averaging", [0.0, 0.998])
+@pytest.mark.parametrize(("averaging", "optimizer"), [(0.0, "adam"), (0.998, "adam"), (0.0, "muon")])
 def test_the_best_recipe_gives_its_accuracy_again(
-    averaging: float, digits: Dataset, small: None, begin_with, tmp_path: Path
+    averaging: float, optimizer: str, digits: Dataset, small: None, begin_with, tmp_path: Path
 ) -> None:
     hidden = hide_test_images(digits, share=0.3)
-    begin_with(averaging=averaging, learning_rate=6e-3)
+    begin_with(averaging=averaging, optimizer=optimizer, learning_rate=6e-3)
     tune(Search("a", hidden, [(4, 9)], epochs=2), tmp_path, trials=1, say=quiet)
     best = read_best(tmp_path)
     values = {key: tuple(value) if isinstance(value, list) else value for key, value in best["recipe"].items()}
     recipe = Recipe(**values)
     part_a, _ = split_classes(hidden, (4, 9))
     network = build_network(8, recipe, colour_statistics(part_a.x_train), recipe.seed)
-    assert best["averaging"] == averaging
-    trained = train(network, part_a, recipe, callbacks=[Averaging(averaging)])
+    assert (best["averaging"], best["optimizer"]) == (averaging, optimizer)
+    callbacks = [Averaging(averaging), *([Muon()] if optimizer == "muon" else [])]
+    trained = train(network, part_a, recipe, callbacks=callbacks)
     assert trained.test_accuracy == best["validation_accuracy"]
     [trial] = pd.read_csv(tmp_path / "trials.csv").to_dict("records")
     assert (trial["validation_accuracy"], trial["widths"]) == (best["validation_accuracy"], "32-32-64-64")

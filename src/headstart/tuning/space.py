@@ -33,12 +33,16 @@ HALVINGS: dict[str, dict[str, Any]] = {  # where the picture is halved: pools an
     "pools 1 and 4, conv3": {"pools": (1, 4), "strides": (1, 1, 2, 1)},
     "pools 1 and 2, conv4": {"pools": (1, 2), "strides": (1, 1, 1, 2)},
 }
-AVERAGING = [0.0, 0.99, 0.998]  # how much of the mean of the weights stays in a step; 0: they are not averaged
+BESIDE: dict[str, list[Any]] = {  # what is tried on part A, and has no place in a recipe
+    "averaging": [0.0, 0.99, 0.998],  # how much of the mean of the weights stays in a step; 0: they are not averaged
+    "optimizer": ["adam", "muon"],  # of the convolutions' kernels; Adam trains all else
+}
 
 
-def suggest_averaging(trial: optuna.Trial) -> float:
-    """What is tried on part A beside the recipe, in which it has no place: see `averaging`."""
-    return float(trial.suggest_categorical("averaging", AVERAGING))
+def suggest_beside(trial: optuna.Trial) -> None:
+    """What is tried beside the recipe becomes part of the trial's parameters: see `averaging` and `muon`."""
+    for name, choices in BESIDE.items():
+        trial.suggest_categorical(name, choices)
 
 
 def suggest(trial: optuna.Trial, part: str) -> Recipe:
@@ -79,7 +83,7 @@ def first_guess(part: str) -> dict[str, Any]:
         halvings = {"pools": recipe.pools, "strides": recipe.strides}
         names += ["shift", "units", "initialisation"]
         guess |= {"widths": name_of(WIDTHS, recipe.widths), "halvings": name_of(HALVINGS, halvings)}
-        guess["averaging"] = 0.0
+        guess |= {"averaging": 0.0, "optimizer": "adam"}
     return guess | {name: getattr(recipe, name) for name in names}
 
 
