@@ -33,7 +33,15 @@ from headstart.tuning import Search, hide_test_images, tune
 from headstart.tuning.averaging import Averaging
 from headstart.tuning.muon import Muon
 from headstart.tuning.results import ended, plot_search, read_best
-from headstart.tuning.space import MOST_WORK, STANDARD, first_guess, relative_work, suggest, suggest_beside
+from headstart.tuning.space import (
+    MOST_WORK,
+    STANDARD,
+    change_guess,
+    first_guess,
+    relative_work,
+    suggest,
+    suggest_beside,
+)
 from headstart.tuning.turns import JournalLock, claim, join, open_study, take_up, trial_lock
 
 if TYPE_CHECKING:
@@ -123,6 +131,43 @@ def test_the_search_begins_with_the_recipe_that_stands() -> None:
     assert (first_guess("a")["averaging"], first_guess("a")["optimizer"]) == (0.0, "adam")
     for part, recipe in (("a", RECIPE_A), ("b", RECIPE_B)):
         assert suggest(optuna.trial.FixedTrial(first_guess(part)), part) == recipe  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ("learning_rate=1e-3", "Expecting value"),
+        ("[1]", "give an object of some of these: dropout_pool1"),
+        ('{"epochs": 3}', "give an object of some of these"),
+        ('{"batch_size": 100}', "'100' not in (64, 128, 256)"),
+        ('{"learning_rate": 1}', "out of the range"),
+        ('{"shift": 3}', "out of the range"),
+        ('{"learning_rate": [1]}', "not a valid type"),
+        ('{"optimizer": "sgd"}', "not in ('adam', 'muon')"),
+        ("[" * 100_000, "recursion"),
+    ],
+)
+def test_a_candidate_outside_the_space_is_refused(changes: str, told: str) -> None:
+    with pytest.raises(BadRequest, match="--try") as refused:
+        change_guess(changes, "a")
+    assert told in str(refused.value)
+
+
+def test_what_is_searched_on_part_a_alone_is_refused_for_b() -> None:
+    with pytest.raises(BadRequest, match="some of these"):
+        change_guess('{"optimizer": "muon"}', "b")
+
+
+def test_candidates_are_tried_after_the_recipe_that_stands_and_each_once(
+    digits: Dataset, small: None, tmp_path: Path
+) -> None:
+    search = Search("a", hide_test_images(digits), [(4, 9)], epochs=1)
+    candidates = ['{"optimizer": "muon"}', '{"batch_size": 256, "label_smoothing": 0.1}']
+    tune(search, tmp_path, trials=2, say=quiet, candidates=candidates)
+    tune(search, tmp_path, trials=3, say=quiet, candidates=candidates)
+    guess = first_guess("a")
+    changed = [{}, {"optimizer": "muon"}, {"batch_size": 256, "label_smoothing": 0.1}]
+    assert [trial.params for trial in open_study(tmp_path, "a", 1).trials] == [guess | change for change in changed]
 
 
 def test_work_is_reckoned_from_the_layers() -> None:

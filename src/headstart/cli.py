@@ -189,8 +189,13 @@ def tune_command(
         str, typer.Option(help="The held-out pairs of classes to search on. [default: 4,9 for a, 3,5+1,8 for b]")
     ] = "",
     trials: Annotated[int, typer.Option(help="How many recipes to try, those of earlier sittings included.")] = 40,
+    candidates: Annotated[
+        list[str] | None,
+        typer.Option("--try", help='JSON, may be repeated: try the standing recipe so changed first, as {"shift": 2}.'),
+    ] = None,
     images: Annotated[float, typer.Option(help="The part of the training images to train on.")] = 0.25,
     epochs: Epochs = 20,
+    seed: Seed = 0,
     precision: Precision = "auto",
     data: Data = "auto",
     out: Annotated[Path | None, typer.Option(help="The folder for the results. [default: tuning-<part>]")] = None,
@@ -221,10 +226,10 @@ def tune_command(
     dataset, source = open_dataset(data, typer.echo)
     typer.echo(f"{dataset.name} ({source})")
     chosen = parse_pairs(pairs or {"a": "4,9", "b": "3,5+1,8"}[part], dataset.class_names)
-    search = Search(part, hide_test_images(dataset, images=images), chosen, epochs, precision=precision)
+    search = Search(part, hide_test_images(dataset, images=images), chosen, epochs, seed, precision)
     folder = out or Path(f"tuning-{part}")
     with mendable(folder):
-        tune(search, folder, trials, typer.echo)
+        tune(search, folder, trials, typer.echo, candidates or [])
     typer.echo(json.dumps(read_best(folder), indent=2))
 
 

@@ -35,6 +35,7 @@ from headstart.study.plan import Network
 from headstart.study.rows import Rows
 from headstart.study.work import train_network
 from headstart.tuning.results import completed, ended, write_results
+from headstart.tuning.space import change_guess
 from headstart.tuning.trial import choose_recipe, try_recipe
 from headstart.tuning.turns import claim, fail, join, open_study
 
@@ -91,11 +92,15 @@ def hide_test_images(dataset: Dataset, share: float = 0.1, images: float = 1.0) 
     )
 
 
-def tune(search: Search, folder: Path, trials: int, say: Callable[[str], object]) -> Path:
+def tune(
+    search: Search, folder: Path, trials: int, say: Callable[[str], object], candidates: Sequence[str] = ()
+) -> Path:
     """Do trials until the folder's journal has so many, and leave `trials.csv`, `best.json` and `tuning.png`.
 
-    Raises Failed if none of them was trained to its end.
+    The first ones are the recipe that stands and the candidates, changes of it in JSON: each is tried once. Raises
+    BadRequest if a candidate is not in the space that is searched, Failed if no recipe was trained to its end.
     """
+    chosen = [change_guess(changes, search.part) for changes in candidates]
     set_up()
     folder.mkdir(parents=True, exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -104,6 +109,8 @@ def tune(search: Search, folder: Path, trials: int, say: Callable[[str], object]
         search = settle_precision(study, search, say)
         asked = search.describe()
         join(study, asked, folder)
+        for parameters in chosen:
+            study.enqueue_trial(parameters, skip_if_exists=True)
     sources = train_sources(search, folder, say) if search.part == "b" else []
     while (claimed := claim(study, trials, folder, turn, say)) is not None:
         trial, at_work, place = claimed

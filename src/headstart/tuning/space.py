@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from headstart.errors import BadRequest
 from headstart.practical.recipe import RECIPE_A, RECIPE_B, Recipe
 from headstart.study.reckon import layer_work
 
@@ -22,6 +25,7 @@ WIDTHS = {
         (32, 64, 128, 128),
         (32, 64, 128, 256),
         (32, 96, 128, 128),
+        (48, 96, 160, 224),
         (48, 96, 192, 256),
         (64, 64, 128, 128),
     ]
@@ -85,6 +89,29 @@ def first_guess(part: str) -> dict[str, Any]:
         guess |= {"widths": name_of(WIDTHS, recipe.widths), "halvings": name_of(HALVINGS, halvings)}
         guess |= {"averaging": 0.0, "optimizer": "adam"}
     return guess | {name: getattr(recipe, name) for name in names}
+
+
+def change_guess(changes: str, part: str) -> dict[str, Any]:
+    """The parameters of the first guess, some of them changed by JSON such as `{"batch_size": 64}`.
+
+    Raises BadRequest unless they are parameters that are searched, and values among which is searched.
+    """
+    from optuna.trial import FixedTrial
+
+    guess = first_guess(part)
+    try:
+        changed = json.loads(changes)
+        if not isinstance(changed, dict) or changed.keys() - guess.keys():
+            raise ValueError(f"give an object of some of these: {', '.join(guess)}")
+        trial: Any = FixedTrial(guess | changed)  # it stands in for a trial
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # a number out of its range, of which Optuna only warns
+            suggest(trial, part)
+            if part == "a":
+                suggest_beside(trial)
+    except (ValueError, RecursionError, UserWarning) as error:
+        raise BadRequest(f"--try {changes}: {error}") from None
+    return guess | changed
 
 
 def name_of(choices: dict[str, Any], value: Any) -> str:
