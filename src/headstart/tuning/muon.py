@@ -47,7 +47,7 @@ def orthogonal(matrix: tf.Tensor, iterations: int = 3) -> tf.Tensor:
     """A float32 matrix with all its singular values brought near to 1, as Newton's and Schulz' iteration does it.
 
     Each iteration, with Jordan's coefficients, is X <- X (a + b G + c G²), where G = XᵀX is the smaller product. All
-    these factors are polynomials of the first G, so that X itself, which is much larger, is multiplied only once.
+    these factors are polynomials of the first G, so that X itself, which is much larger, is multiplied at the end only.
     """
     if matrix.shape[0] < matrix.shape[1]:
         return tf.transpose(orthogonal(tf.transpose(matrix), iterations))

@@ -105,7 +105,7 @@ def change_guess(changes: str, part: str) -> dict[str, Any]:
             raise ValueError(f"give an object of some of these: {', '.join(guess)}")
         trial: Any = FixedTrial(guess | changed)  # it stands in for a trial
         with warnings.catch_warnings():
-            warnings.simplefilter("error")  # a number out of its range, of which Optuna only warns
+            warnings.simplefilter("error", UserWarning)  # a number out of its range, of which Optuna only warns
             suggest(trial, part)
             if part == "a":
                 suggest_beside(trial)
