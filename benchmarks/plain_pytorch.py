@@ -17,9 +17,9 @@ def network(classes):
     return nn.Sequential(
         *(nn.Conv2d(3, 48, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
         *(nn.Conv2d(48, 96, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
-        *(nn.Conv2d(96, 192, 3, padding=1), nn.ReLU(), nn.Conv2d(192, 256, 3, stride=2, padding=1), nn.ReLU()),
+        *(nn.Conv2d(96, 160, 3, padding=1), nn.ReLU(), nn.Conv2d(160, 224, 3, stride=2, padding=1), nn.ReLU()),
         *(nn.Flatten(), nn.Dropout(0.25)),
-        *(nn.Linear(4096, 512), nn.ReLU(), nn.Dropout(0.5), nn.Linear(512, classes)),
+        *(nn.Linear(3584, 512), nn.ReLU(), nn.Dropout(0.5), nn.Linear(512, classes)),
     ).to(memory_format=torch.channels_last)
 
 

@@ -57,9 +57,9 @@ def test_it_has_as_many_weights_as_counted_by_hand() -> None:
     assert sizes == [
         3 * 3 * 3 * 48 + 48,
         3 * 3 * 48 * 96 + 96,
-        3 * 3 * 96 * 192 + 192,
-        3 * 3 * 192 * 256 + 256,
-        4 * 4 * 256 * 512 + 512,
+        3 * 3 * 96 * 160 + 160,
+        3 * 3 * 160 * 224 + 224,
+        4 * 4 * 224 * 512 + 512,
         512 * 2 + 2,
     ]
     table = layer_table(network).set_index("layer")

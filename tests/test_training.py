@@ -17,6 +17,7 @@ from conftest import TinyRun
 from headstart.practical.course import feature_table, plan_course, show
 from headstart.practical.data import Dataset
 from headstart.practical.network import WEIGHT_LAYERS, weight_hashes
+from headstart.practical.optimizer import OPTIMIZERS
 from headstart.practical.recipe import Recipe
 from headstart.practical.training import Trained
 from headstart.practical.transfer import LAST_LAYER, SCRATCH, STRATEGIES, TWO_LAYERS, Strategy, transfer
@@ -46,7 +47,7 @@ def train_plainly(network: keras.Model, part: Dataset, recipe: Recipe, frozen: i
     order, views = (array.reshape(-1, array.shape[2]) for array in plan_course(len(part.x_train), recipe))
     names = WEIGHT_LAYERS[frozen:]
     variables = [weight for name in names for weight in network.get_layer(name).trainable_variables]
-    optimizer = keras.optimizers.Adam()
+    optimizer = keras.optimizers.Adam() if recipe.optimizer == "adam" else OPTIMIZERS[recipe.optimizer]()
     for index, view, rate in zip(order, views, learning_rates(recipe, len(order)), strict=True):
         optimizer.learning_rate = rate
         target = np.eye(len(part.class_names))[part.y_train[index]]
@@ -61,7 +62,8 @@ def train_plainly(network: keras.Model, part: Dataset, recipe: Recipe, frozen: i
 
 
 @pytest.mark.parametrize(
-    ("pair", "given"), [((5, 0), {}), ((3, 2), {"decay": "linear", "weight_decay": 0.5}), ((5, 5), {})]
+    ("pair", "given"),
+    [((5, 0), {}), ((5, 0), {"optimizer": "adam"}), ((3, 2), {"decay": "linear", "weight_decay": 0.5}), ((5, 5), {})],
 )
 def test_any_strategy_is_trained_as_a_plain_loop_over_one_and_the_same_course_would(
     pair: tuple[int, int], given: dict[str, Any], tiny_run: TinyRun, copy_network: Callable[[keras.Model], keras.Model]

@@ -12,7 +12,7 @@ from pathlib import Path
 import headstart
 
 HERE = Path(__file__).parent
-TRAINS = ("data", "network", "course", "training", "transfer")  # of practical/; the recipe's values are in the request
+TRAINS = ("data", "network", "course", "optimizer", "training", "transfer")  # of practical/; values are in the request
 LIBRARIES = ("tensorflow", "tensorflow-cpu", "keras", "numpy")
 
 

@@ -24,6 +24,7 @@ import tensorflow as tf
 from headstart.practical.course import FEATURE_BYTES, as_features, feature_table, plan_course, training_steps
 from headstart.practical.data import Dataset
 from headstart.practical.network import predict, split_network, weight_hashes
+from headstart.practical.optimizer import OPTIMIZERS, OneCycle
 from headstart.practical.recipe import Recipe
 
 TITLES = {
@@ -133,47 +134,10 @@ class Curves(keras.callbacks.Callback):
 
 
 # %%
-class FusedAdam(keras.optimizers.Adam):
-    """Adam in one pass over each weight matrix; with Keras' own, a step that trains `fc1` takes 1.3 times as long."""
-
-    def update_step(self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor) -> None:
-        """One step, by the operation that TensorFlow has for it; `beta_power` is what corrects the means' bias."""
-        step, place = tf.cast(self.iterations + 1, tf.float32), self._get_variable_index(variable)
-        tf.raw_ops.ResourceApplyAdam(
-            var=variable.handle,
-            m=self._momentums[place].value.handle,
-            v=self._velocities[place].value.handle,
-            beta1_power=self.beta_1**step,
-            beta2_power=self.beta_2**step,
-            lr=tf.cast(learning_rate, tf.float32),
-            beta1=self.beta_1,
-            beta2=self.beta_2,
-            epsilon=self.epsilon,
-            grad=gradient,
-        )
-
-
-class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
-    """The recipe's learning rate, which rises in a straight line to its highest, then falls to 0."""
-
-    def __init__(self, recipe: Recipe, steps: int):
-        """`steps` is the number of all of them; the first of them has a learning rate above 0, too."""
-        self.recipe = recipe
-        self.rise = max(1, round(recipe.warmup * steps))
-        self.fall = steps - self.rise + 1
-
-    def __call__(self, step: tf.Tensor) -> tf.Tensor:
-        """The learning rate of a step, of which the first has number 0."""
-        step = tf.cast(step, tf.float32)
-        left = 1 - tf.maximum(0.0, step + 1 - self.rise) / self.fall
-        falling = left if self.recipe.decay == "linear" else (1 - tf.cos(np.pi * left)) / 2
-        return self.recipe.learning_rate * tf.minimum((step + 1) / self.rise, falling)
-
-
 def compile_head(head: keras.Model, recipe: Recipe, steps: int, whole_epochs: bool) -> None:
-    """Adam with the recipe's learning rate, and cross-entropy with its label smoothing."""
+    """The recipe's optimizer with its learning rate, and cross-entropy with its label smoothing."""
     head.compile(
-        FusedAdam(OneCycle(recipe, recipe.epochs * steps), weight_decay=recipe.weight_decay or None),
+        OPTIMIZERS[recipe.optimizer](OneCycle(recipe, recipe.epochs * steps), weight_decay=recipe.weight_decay or None),
         keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing),
         # Several steps in one call cost less than as many calls. A head's whole epoch is short enough for one; a
         # whole network's would keep an interruption waiting.

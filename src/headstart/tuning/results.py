@@ -12,7 +12,7 @@ import pandas as pd
 from optuna.trial import TrialState
 
 from headstart.store import write_json, write_text, write_whole
-from headstart.tuning.space import BESIDE, first_guess
+from headstart.tuning.space import first_guess
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -54,7 +54,7 @@ def trial_table(study: optuna.Study) -> pd.DataFrame:
 def write_results(study: optuna.Study, asked: dict[str, Any], data: str, folder: Path) -> None:
     """All files that are made from the journal; `asked` is the search, `data` the dataset's name.
 
-    `best.json` of part A holds, beside the recipe, what has no place in one: the averaging of weights, the optimizer.
+    `best.json` of part A holds the averaging of weights beside the recipe, which has no such ingredient.
     """
     write_text(folder / "trials.csv", trial_table(study).to_csv(index=False, lineterminator="\n"))
     complete = completed(study)
@@ -67,7 +67,8 @@ def write_results(study: optuna.Study, asked: dict[str, Any], data: str, folder:
         "validation_accuracy": best.value,
         "recipe": best.user_attrs["recipe"],
     }
-    content |= {name: best.params[name] for name in BESIDE if name in best.params}
+    if asked["part"] == "a":
+        content["averaging"] = best.params["averaging"]
     write_json(folder / "best.json", content)
     if len(complete) >= 8:
         figure = plot_search(study, first_guess(asked["part"]), data)

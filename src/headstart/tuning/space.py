@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from headstart.errors import BadRequest
+from headstart.practical.optimizer import OPTIMIZERS
 from headstart.practical.recipe import RECIPE_A, RECIPE_B, Recipe
 from headstart.study.reckon import layer_work
 
@@ -37,21 +38,18 @@ HALVINGS: dict[str, dict[str, Any]] = {  # where the picture is halved: pools an
     "pools 1 and 4, conv3": {"pools": (1, 4), "strides": (1, 1, 2, 1)},
     "pools 1 and 2, conv4": {"pools": (1, 2), "strides": (1, 1, 1, 2)},
 }
-BESIDE: dict[str, list[Any]] = {  # what is tried on part A, and has no place in a recipe
-    "averaging": [0.0, 0.99, 0.998],  # how much of the mean of the weights stays in a step; 0: they are not averaged
-    "optimizer": ["adam", "muon"],  # of the convolutions' kernels; Adam trains all else
-}
+AVERAGING = [0.0, 0.99, 0.998]  # how much of the mean of the weights stays in a step; with 0 they are not averaged
 
 
-def suggest_beside(trial: optuna.Trial) -> None:
-    """What is tried beside the recipe becomes part of the trial's parameters: see `averaging` and `muon`."""
-    for name, choices in BESIDE.items():
-        trial.suggest_categorical(name, choices)
+def suggest_averaging(trial: optuna.Trial) -> float:
+    """What is tried on part A beside its recipe, in which the averaging of weights has no place."""
+    return float(trial.suggest_categorical("averaging", AVERAGING))
 
 
 def suggest(trial: optuna.Trial, part: str) -> Recipe:
     """A recipe from the space that is searched. B has A's network: only its training is open."""
     training: dict[str, Any] = {
+        "optimizer": trial.suggest_categorical("optimizer", list(OPTIMIZERS)),
         "learning_rate": trial.suggest_float("learning_rate", 3e-4, 6e-3, log=True),
         "warmup": trial.suggest_float("warmup", 0.05, 0.4),
         "decay": trial.suggest_categorical("decay", ["cosine", "linear"]),
@@ -82,12 +80,11 @@ def first_guess(part: str) -> dict[str, Any]:
     recipe = RECIPE_A if part == "a" else RECIPE_B
     pool1, fc1, fc2 = recipe.dropout
     guess: dict[str, Any] = {"dropout_pool1": pool1, "dropout_fc1": fc1, "dropout_fc2": fc2}
-    names = ["learning_rate", "warmup", "decay", "batch_size", "label_smoothing", "weight_decay", "mirror"]
+    names = ["optimizer", "learning_rate", "warmup", "decay", "batch_size", "label_smoothing", "weight_decay", "mirror"]
     if part == "a":
         halvings = {"pools": recipe.pools, "strides": recipe.strides}
         names += ["shift", "units", "initialisation"]
-        guess |= {"widths": name_of(WIDTHS, recipe.widths), "halvings": name_of(HALVINGS, halvings)}
-        guess |= {"averaging": 0.0, "optimizer": "adam"}
+        guess |= {"widths": name_of(WIDTHS, recipe.widths), "halvings": name_of(HALVINGS, halvings), "averaging": 0.0}
     return guess | {name: getattr(recipe, name) for name in names}
 
 
@@ -108,7 +105,7 @@ def change_guess(changes: str, part: str) -> dict[str, Any]:
             warnings.simplefilter("error", UserWarning)  # a number out of its range, of which Optuna only warns
             suggest(trial, part)
             if part == "a":
-                suggest_beside(trial)
+                suggest_averaging(trial)
     except (ValueError, RecursionError, UserWarning) as error:
         raise BadRequest(f"--try {changes}: {error}") from None
     return guess | changed

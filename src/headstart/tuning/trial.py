@@ -18,18 +18,17 @@ from headstart.practical.recipe import Recipe
 from headstart.practical.training import Trained, train
 from headstart.practical.transfer import STRATEGIES, transfer
 from headstart.tuning.averaging import Averaging
-from headstart.tuning.muon import Muon
-from headstart.tuning.space import MOST_WORK, relative_work, suggest, suggest_beside
+from headstart.tuning.space import MOST_WORK, relative_work, suggest, suggest_averaging
 
 if TYPE_CHECKING:
     from headstart.tuning import Search
 
 
 def choose_recipe(trial: optuna.Trial, search: Search) -> Recipe:
-    """The trial's recipe, which it is told; what is tried beside a recipe stays among its parameters."""
+    """The trial's recipe, which it is told, and how much it averages weights, which stays among its parameters."""
     recipe = search.fix(suggest(trial, search.part))
     if search.part == "a":
-        suggest_beside(trial)
+        suggest_averaging(trial)
     trial.set_user_attr("recipe", describe_recipe(recipe))
     trial.set_user_attr("work", relative_work(recipe))
     return recipe
@@ -58,13 +57,13 @@ def try_recipe(trial: optuna.Trial, search: Search, recipe: Recipe, sources: Seq
 
 def train_a(trial: optuna.Trial, search: Search, recipe: Recipe) -> Iterator[Trained]:
     """Network A of every pair. Raises TrialPruned if the first one is stopped."""
-    decay, optimizer = trial.params["averaging"], trial.params["optimizer"]
+    decay = trial.params["averaging"]
     for number, pair in enumerate(search.pairs):
         part, _ = split_classes(search.dataset, pair)
         watching = [report_to(trial)] if number == 0 else []
-        beside = [*([Averaging(decay)] if decay else []), *([Muon()] if optimizer == "muon" else [])]
+        averaging = [Averaging(decay)] if decay else []
         network = build_network(len(part.class_names), recipe, colour_statistics(part.x_train), recipe.seed)
-        trained = train(network, part, recipe, callbacks=[*watching, *beside, EmptyOptimizer()])
+        trained = train(network, part, recipe, callbacks=[*watching, *averaging, EmptyOptimizer()])
         epochs = len(trained.history)
         yield trained
         if epochs < recipe.epochs:

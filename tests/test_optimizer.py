@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from types import SimpleNamespace
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -9,10 +9,13 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headstart.practical.training import FusedAdam
-from headstart.tuning.muon import Muon, orthogonal
+from headstart.practical.network import build_network
+from headstart.practical.optimizer import OPTIMIZERS, orthogonal
+from headstart.practical.recipe import Recipe
+from headstart.practical.training import compile_head
 
 RATE = 0.01
+RECIPE = Recipe(learning_rate=RATE, warmup=0.0, weight_decay=0.0)
 
 
 def newton_schulz(matrix: np.ndarray) -> np.ndarray:
@@ -25,13 +28,9 @@ def newton_schulz(matrix: np.ndarray) -> np.ndarray:
     return x.T if matrix.shape[0] > matrix.shape[1] else x
 
 
-def take_steps(start: np.ndarray, gradients: list[np.ndarray], *callbacks: keras.callbacks.Callback) -> np.ndarray:
-    """Where Adam, told so by the callbacks, brings a variable."""
-    variable, optimizer = keras.Variable(start), FusedAdam(RATE)
+def take_steps(optimizer: keras.optimizers.Optimizer, start: np.ndarray, gradients: list[np.ndarray]) -> np.ndarray:
+    variable = keras.Variable(start)
     optimizer.build([variable])
-    for callback in callbacks:
-        callback.set_model(SimpleNamespace(optimizer=optimizer))
-        callback.on_train_begin()
     for gradient in gradients:
         optimizer.apply([tf.constant(gradient)], [variable])
     return np.asarray(variable)
@@ -45,7 +44,7 @@ def draw(shape: tuple[int, ...], count: int) -> list[np.ndarray]:
 @pytest.mark.parametrize("shape", [(3, 3, 8, 6), (3, 3, 1, 12)], ids=["tall", "wide"])
 def test_muon_moves_a_kernel_by_its_averaged_gradient_made_orthogonal(shape: tuple[int, ...]) -> None:
     start, *gradients = draw(shape, 4)
-    moved = take_steps(start, gradients, Muon())
+    moved = take_steps(OPTIMIZERS["muon"](RATE), start, gradients)
 
     expected, mean = start.astype(np.float64), np.zeros(shape)
     for gradient in gradients:
@@ -59,8 +58,15 @@ def test_muon_moves_a_kernel_by_its_averaged_gradient_made_orthogonal(shape: tup
 @pytest.mark.parametrize("shape", [(12, 5), (7,)], ids=["fully connected", "bias"])
 def test_muon_leaves_all_else_to_adam(shape: tuple[int, ...]) -> None:
     start, *gradients = draw(shape, 4)
-    moved = take_steps(start, gradients, Muon())
-    np.testing.assert_array_equal(moved, take_steps(start, gradients))
+    moved = take_steps(OPTIMIZERS["muon"](RATE), start, gradients)
+    np.testing.assert_array_equal(moved, take_steps(OPTIMIZERS["adam"](RATE), start, gradients))
+    np.testing.assert_allclose(moved, take_steps(keras.optimizers.Adam(RATE), start, gradients), atol=1e-6)
+
+
+def test_adam_moves_kernels_too_where_the_recipe_asks_for_it() -> None:
+    start, *gradients = draw((3, 3, 4, 5), 4)
+    moved = take_steps(OPTIMIZERS["adam"](RATE), start, gradients)
+    np.testing.assert_allclose(moved, take_steps(keras.optimizers.Adam(RATE), start, gradients), atol=1e-6)
 
 
 @settings(max_examples=50, deadline=None)
@@ -81,4 +87,12 @@ def test_a_matrix_made_orthogonal_keeps_its_directions_and_forgets_its_size(
 
 def test_a_gradient_of_nothing_moves_nothing() -> None:
     start = np.ones((3, 3, 2, 4), np.float32)
-    np.testing.assert_array_equal(take_steps(start, [np.zeros_like(start)], Muon()), start)
+    np.testing.assert_array_equal(take_steps(OPTIMIZERS["muon"](RATE), start, [np.zeros_like(start)]), start)
+
+
+def test_each_recipe_has_its_optimizer() -> None:
+    for name, kind in OPTIMIZERS.items():
+        recipe = replace(RECIPE, optimizer=name, widths=(2, 2, 2, 2), units=4)
+        network = build_network(2, recipe, ([0.0] * 3, [1.0] * 3), seed=0)
+        compile_head(network, recipe, 4, whole_epochs=False)
+        assert type(network.optimizer) is kind
