@@ -18,7 +18,7 @@ test: .venv/.dev  ## all checks and tests
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
-	.venv/bin/pytest
+	.venv/bin/pytest --numprocesses 2 --dist loadfile
 
 test-faults: .venv/.dev  ## a kill and a full disk at every file operation, 100 kills of a study: about an hour
 	.venv/bin/pytest -m slow
