@@ -1,8 +1,7 @@
 """
 ## The optimizer
 
-How far a step goes: the learning rate rises in a straight line, so that the first, wild gradients do no harm, and then
-falls to 0, so that the network settles.
+The learning rate says how far a step goes, and rises and falls as the recipe has it. The optimizer says where.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
 # %% [markdown]
 # ### Adam
 #
-# Where a step goes: Adam (Kingma and Ba, 2015) divides each weight's mean gradient by its usual size.
+# Adam (Kingma and Ba, 2015) divides each weight's mean gradient by its usual size.
 
 
 # %%
