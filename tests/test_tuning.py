@@ -538,10 +538,12 @@ def test_a_search_goes_on_from_a_journal_whose_last_line_a_full_disk_has_torn(to
 def test_two_processes_share_a_search_and_a_kill_costs_one_trial(tmp_path: Path) -> None:
     tuning = [sys.executable, "-c", "from headstart.cli import main; main()", "tune", "--data", "digits"]
     tuning += ["--images", "0.1", "--epochs", "1", "--trials", "5", "--out", str(tmp_path)]
-    processes = [subprocess.Popen(tuning, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    for line in processes[0].stdout or ():
-        if line.startswith("trial"):
-            break
+    # Its trial takes for ever, so that the kill falls into it however busy the machine is.
+    forever = "import time; import headstart.tuning; headstart.tuning.try_recipe = lambda *_: time.sleep(600); "
+    processes = []
+    for arguments in ([*tuning[:2], forever + tuning[2], *tuning[3:]], tuning):
+        processes.append(subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True))
+        next(line for line in processes[-1].stdout or () if line.startswith("trial"))
     processes[0].kill()
     processes[0].communicate()
     assert "validation_accuracy" in processes[1].communicate()[0]
