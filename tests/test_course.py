@@ -27,7 +27,7 @@ def test_every_epoch_shows_every_image_once_but_for_less_than_a_batch(
 ) -> None:
     recipe = Recipe(epochs=epochs, batch_size=batch, mirror=mirror, shift=shift, seed=seed)
     order, views = plan_course(images, recipe)
-    batch = min(batch, images)
+    batch = min(batch, images, max(4, images // 8))
     assert order.shape == views.shape == (epochs, images // batch, batch)
     assert order.dtype == views.dtype == np.int32
     for epoch in order.reshape(epochs, -1):
@@ -35,6 +35,15 @@ def test_every_epoch_shows_every_image_once_but_for_less_than_a_batch(
         assert set(epoch) <= set(range(images))
     assert views.min() >= 0
     assert views.max() < count_views(recipe)
+
+
+@given(st.integers(1, 20_000))
+def test_few_images_still_make_several_steps_an_epoch(images: int) -> None:
+    (order, _) = plan_course(images, Recipe(epochs=1))
+    _, steps, batch = order.shape
+    assert min(4, images) <= batch <= 128
+    assert steps >= min(8, max(1, images // 4))
+    assert batch == 128 or images < 8 * 128
 
 
 @given(seed=st.integers(0, 99), shift=st.integers(0, 2))

@@ -19,7 +19,6 @@ from headstart.study.plan import (
     parse_pairs,
     parse_sizes,
     parse_strategies,
-    recipe_for,
 )
 
 if TYPE_CHECKING:
@@ -150,14 +149,6 @@ def test_a_key_holds_all_that_decides_the_numbers(digits: Dataset, monkeypatch) 
     strategies = [{key for key, network in plan.networks.items() if network.strategy} for plan in plans]
     for number, keys in enumerate(strategies):
         assert not keys & set.union(*strategies[:number], *strategies[number + 1 :]), number
-
-
-@given(st.integers(1, 20_000))
-def test_few_images_still_make_several_steps_an_epoch(images: int) -> None:
-    recipe = recipe_for(headstart.RECIPE_B, images)
-    assert 4 <= recipe.batch_size <= headstart.RECIPE_B.batch_size
-    assert images // recipe.batch_size >= min(8, images // 4)
-    assert replace(recipe, batch_size=headstart.RECIPE_B.batch_size) == headstart.RECIPE_B
 
 
 def test_pairs_of_a_dataset_with_other_classes(digits: Dataset) -> None:

@@ -78,7 +78,7 @@ def describe_networks(networks: Sequence[Trained]) -> dict[str, dict[str, Any]]:
             "copied": trained.copied,
             "frozen": trained.frozen,
             "epochs": len(trained.history),
-            "trainable_parameters": sum(int(np.prod(weight.shape)) for weight in trained.network.trainable_weights),
+            "trainable_parameters": trained.trainable_parameters,
             "train_accuracy": float(trained.history["train_accuracy"].iloc[-1]),
             "test_accuracy": trained.test_accuracy,
             "test_accuracy_ci95": list(accuracy_interval(trained)),

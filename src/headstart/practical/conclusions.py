@@ -108,13 +108,15 @@ def describe_transfer(strategy: Trained, scratch: Trained, pairs: pd.DataFrame) 
     """What starting from network A changed: the end, the beginning, the time, and how well it fits."""
     row = find_pair(strategy, scratch, pairs)
     ahead = 100 * row["difference"]
-    place = f"{abs(ahead):.1f} points {'above' if ahead > 0 else 'below'}" if ahead else "level with"
-    verdict = "more than chance explains" if row["significant"] else "which may be chance"
+    place = "level with scratch in test accuracy"
+    if ahead:
+        verdict = "more than chance explains" if row["significant"] else "which may be chance"
+        place = f"{abs(ahead):.1f} points {'above' if ahead > 0 else 'below'} scratch in test accuracy, {verdict}"
     first = [trained.history["test_accuracy"].iloc[0] for trained in (strategy, scratch)]
     fits = [trained.history["train_accuracy"].iloc[-1] for trained in (strategy, scratch)]
     words = (
         f"“{strategy.title}” ({strategy.copied} layers from network A, {strategy.frozen} of them frozen) ended "
-        f"{place} scratch in test accuracy, {verdict}. After the first epoch it was at {first[0]:.1%}, scratch at "
+        f"{place}. After the first epoch it was at {first[0]:.1%}, scratch at "
         f"{first[1]:.1%}; from epoch {settled(strategy)} on it stayed within a point of its final accuracy, scratch "
         f"from epoch {settled(scratch)} on. Training took {strategy.seconds:.0f} s, from scratch "
         f"{scratch.seconds:.0f} s, network A's not counted."
@@ -122,7 +124,8 @@ def describe_transfer(strategy: Trained, scratch: Trained, pairs: pd.DataFrame) 
     if strategy.frozen and fits[0] < fits[1] - 0.01:
         shares = f"{fits[0]:.1%}, from scratch {fits[1]:.1%}"
         words += (
-            f" It fits even its training images less well ({shares}): what is frozen was learned for other classes."
+            f" It fits even its training images less well ({shares}): because what is frozen was learned for other "
+            "classes, or because so little is left to train. This run cannot tell which."
         )
     return words
 

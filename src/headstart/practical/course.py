@@ -3,7 +3,8 @@
 
 The whole course of a training is laid out before it begins: which images form each batch, and in which **view** each
 is shown, that is, whether it is mirrored and how far it is moved. It follows from the seed alone: the same seed gives
-the same network, and all strategies are shown the same batches.
+the same network, and all strategies are shown the same batches. An epoch has eight steps at least: of few images the
+batches are smaller than the recipe says, for 20 steps in all would teach a network nothing.
 
 What frozen layers make of an image never changes. So their output, the image's **features**, is computed once for every
 view and looked up from then on, if it fits into memory.
@@ -23,6 +24,8 @@ from headstart.practical.data import Dataset
 from headstart.practical.network import predict
 from headstart.practical.recipe import Recipe
 
+STEPS_AN_EPOCH = 8  # at least, unless the batches would be smaller than
+SMALLEST_BATCH = 4
 FEATURE_BYTES = 2**30  # features that would take more memory than this are computed anew for every batch
 
 
@@ -32,7 +35,7 @@ def plan_course(images: int, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
     Every epoch has a new order. An image is mirrored in every other epoch, half of them in the even ones, so that
     two epochs show all of them both ways.
     """
-    batch = min(recipe.batch_size, images)
+    batch = min(recipe.batch_size, max(SMALLEST_BATCH, images // STEPS_AN_EPOCH), images)
     kept = images - images % batch  # the last, smaller batch is left out; these are other images in each epoch
     shifts = (2 * recipe.shift + 1) ** 2
     mirrored_first = np.random.default_rng(recipe.seed).integers(2, size=images)

@@ -89,7 +89,7 @@ def summarise(networks: Sequence[Trained]) -> pd.DataFrame:
                 "network": trained.title,
                 "copied": trained.copied,
                 "frozen": trained.frozen,
-                "trained weights": sum(int(np.prod(weight.shape)) for weight in trained.network.trainable_weights),
+                "trained weights": trained.trainable_parameters,
                 "train_accuracy": last["train_accuracy"],
                 "test_accuracy": trained.test_accuracy,
                 "low": low,

@@ -11,6 +11,7 @@ Keras' own training accuracy is a running mean over the epoch, with dropout on: 
 from __future__ import annotations
 
 import gc
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -60,6 +61,11 @@ class Trained:
     def title(self) -> str:
         """The name in words."""
         return TITLES.get(self.name, self.name)
+
+    @property
+    def trainable_parameters(self) -> int:
+        """How many numbers were trained."""
+        return sum(math.prod(weight.shape) for weight in self.network.trainable_weights)
 
     @property
     def test_loss(self) -> float:

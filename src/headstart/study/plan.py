@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 DEPTHS = range(1, 6)
 CONTROL_SEED = 20_000  # BnB's source is trained on B with the recipe's seed plus this
-STEPS_AN_EPOCH = 8  # at least: with few images the batches are smaller
-SMALLEST_BATCH = 4
 
 
 def named_strategies() -> dict[str, tuple[Strategy, str]]:
@@ -126,25 +124,17 @@ def make_plan(
         return cells.setdefault((cell.network.key, name), cell).network
 
     for classes, seed, size in product(parse_pairs(pairs, dataset.class_names), range(seeds), sizes):
-        common: dict[str, Any] = {"epochs": epochs, "seed": seed, "precision": precision}
-        recipe_b = recipe_for(replace(RECIPE_B, **common), count_images(size, classes, dataset))
+        given: dict[str, Any] = {"epochs": epochs, "seed": seed, "precision": precision}
+        recipe_a, recipe_b = (replace(recipe, **given) for recipe in (RECIPE_A, RECIPE_B))
         for name in names:
             strategy, part = named[name]
             source = None
             if part == "a":
-                source = add("a", classes, seed, replace(RECIPE_A, **common), data, None, "1.0", None, "a")
+                source = add("a", classes, seed, recipe_a, data, None, "1.0", None, "a")
             elif part == "b":
                 source = add("b", classes, seed, replace(recipe_b, seed=seed + CONTROL_SEED), data, None, size)
             add(name, classes, seed, recipe_b, data, strategy, size, source)
     return Plan(tuple(cells.values()))
-
-
-def recipe_for(recipe: Recipe, images: int) -> Recipe:
-    """The recipe, with batches small enough for eight steps an epoch, but of four images at least.
-
-    20 images in one batch would teach nothing.
-    """
-    return replace(recipe, batch_size=max(SMALLEST_BATCH, min(recipe.batch_size, images // STEPS_AN_EPOCH)))
 
 
 def check_images(images: float) -> None:
