@@ -335,17 +335,18 @@ def strike(what: str, fault: str, every: int, home: Path) -> dict[str, Any]:
     for at in struck:
         place = new(str(at))
         status, _ = in_child(what, place, fault, at)
+        due = {"kill": -signal.SIGKILL, "slow": right}.get(fault, status)
         left, said = visible(place), (place.parent / "err").read_text()
         again, _ = in_child(what, place)
         after = results(what, place)
         wrong = {
             "torn": [path for path, content in left.items() if (path, digest(content)) not in whole and what != "real"],
-            "first status": status if status != {"kill": -signal.SIGKILL, "slow": right}.get(fault, status) else None,
+            "first status": f"{status}" if status != due else None,
             "not told": said if fault == "full" and not told(status, said, right) else None,
             "part files": [p for p in contents(place) if ".part/" in f"{p}/"]
             if fault == "full" or what == "run"
             else None,
-            "second status": again if again != right else None,
+            "second status": f"{again}" if again != right else None,
             "differs": [path for path in {*after, *expected} if after.get(path) != expected.get(path)],
             "trained again": len(trained(place)) > work_done + 1,
         }

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -87,6 +88,7 @@ def at(place: Path) -> Iterator[pytest.MonkeyPatch]:
         patch.chdir(place)
         patch.setenv("XDG_CACHE_HOME", str(place / ".cache"))
         patch.setenv("KERAS_HOME", str(place / ".keras"))
+        patch.setenv("MPLCONFIGDIR", mpl.get_cachedir())  # where its fonts are listed already
         yield patch
 
 

@@ -4,11 +4,12 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from headstart.download import CIFAR10, Archive, DownloadFailed, archive_path, cached, download_cifar10
+from headstart.download import CIFAR10, Archive, DownloadFailed, archive_path, download_cifar10, holds
 from test_fetch import CONTENT, HALF, Host, refused_port
 
 
@@ -19,9 +20,11 @@ def keras_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "keras"
 
 
-def archive_at(*places: Host | str, brisk: float = 2e5, answer: float = 4.0, slow: float = 0.6) -> Archive:
+def archive_at(*places: Host | str, brisk: float = 2e5, seconds: float = 10.0) -> Archive:
+    """Of hosts that stall or are slow, for which it has `seconds` of patience; the others end by themselves."""
     urls = tuple(place if isinstance(place, str) else place.url for place in places)
-    return Archive(urls, len(CONTENT), hashlib.sha256(CONTENT).hexdigest(), answer, ((brisk, 0.5), (1e3, slow)))
+    paces = ((brisk, seconds), (1e3, seconds))
+    return Archive(urls, len(CONTENT), hashlib.sha256(CONTENT).hexdigest(), answer=10.0, paces=paces)
 
 
 def failure(archive: Archive) -> str:
@@ -49,11 +52,11 @@ def test_official_archive_is_the_one_keras_names_and_a_closed_network_is_known_w
 def test_download_fills_the_cache_from_the_first_host_and_only_once(keras_home, capsys) -> None:
     with Host() as official, Host() as mirror:
         archive = archive_at(official, mirror)
-        assert not cached(archive)
+        assert not holds(archive_path(), archive)
         path = download_cifar10(archive)
         assert path == keras_home / "datasets" / "cifar-10-batches-py-target_archive"
         assert path.read_bytes() == CONTENT
-        assert cached(archive)
+        assert holds(archive_path(), archive)
         assert "CIFAR-10" in capsys.readouterr().err
         assert not part_file().exists()
         download_cifar10(archive)
@@ -70,7 +73,7 @@ def test_host_that_serves_nothing_right_is_left_for_the_mirror(fault) -> None:
 @pytest.mark.parametrize("fault", ["stall", "reset", "truncation", "slow"])
 def test_mirror_goes_on_where_the_first_host_broke_off(fault) -> None:
     with Host(fault) as official, Host() as mirror:
-        assert download_cifar10(archive_at(official, mirror)).read_bytes() == CONTENT
+        assert download_cifar10(archive_at(official, mirror, seconds=0.6)).read_bytes() == CONTENT
         [begun_at] = mirror.asked
         assert begun_at == HALF if fault != "slow" else 0 < begun_at < len(CONTENT)
         assert mirror.sent == [len(CONTENT) - begun_at]
@@ -104,14 +107,14 @@ def test_complete_part_file_is_used_only_if_it_is_right(leftover) -> None:
 
 def test_slow_mirror_is_better_than_none() -> None:
     with Host("stall") as official, Host("slow") as mirror:
-        assert download_cifar10(archive_at(official, mirror)).read_bytes() == CONTENT
+        assert download_cifar10(archive_at(official, mirror, seconds=0.6)).read_bytes() == CONTENT
         assert len(official.asked) == 1
         assert sum(mirror.sent) <= HALF + 8000  # a little more than arrived may have been on its way
 
 
 def test_slow_first_host_is_taken_when_the_mirror_is_gone() -> None:
     with Host("slow") as official:
-        assert download_cifar10(archive_at(official, refused_port())).read_bytes() == CONTENT
+        assert download_cifar10(archive_at(official, refused_port(), seconds=0.6)).read_bytes() == CONTENT
         assert len(official.asked) == 2
 
 
@@ -121,7 +124,7 @@ def test_torn_archive_in_the_cache_is_replaced_but_only_by_a_whole_one() -> None
     failure(archive_at(refused_port()))
     assert archive_path().read_bytes() == CONTENT[:HALF]
     with Host() as official:
-        assert not cached(archive_at(official))
+        assert not holds(archive_path(), archive_at(official))
         assert download_cifar10(archive_at(official)).read_bytes() == CONTENT
 
 
@@ -166,9 +169,9 @@ def downloader(archive: Archive) -> subprocess.Popen[str]:
 
 def test_download_killed_half_way_goes_on_from_there() -> None:
     with Host("stall") as host:
-        archive = archive_at(host, answer=20.0, slow=20.0, brisk=0)
+        archive = archive_at(host, brisk=0, seconds=60.0)  # it waits there till it is killed
         with downloader(archive) as process:
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + 60
             while not (part_file().exists() and part_file().stat().st_size > 0) and time.monotonic() < deadline:
                 time.sleep(0.02)
             process.send_signal(signal.SIGKILL)
@@ -181,8 +184,12 @@ def test_download_killed_half_way_goes_on_from_there() -> None:
 
 def test_four_processes_at_once_download_once() -> None:
     with Host("slow") as host:
-        processes = [downloader(archive_at(host, brisk=1e3, answer=10.0)) for _ in range(4)]
-        outputs = [process.communicate(timeout=20) for process in processes]
+        with ExitStack() as stack:
+            processes = []
+            for _ in range(4):
+                processes.append(stack.enter_context(downloader(archive_at(host, brisk=1e3))))
+                stack.callback(processes[-1].kill)
+            outputs = [process.communicate(timeout=60) for process in processes]
         assert [output for output, _ in outputs] == [f"{archive_path()}\n"] * 4
         assert host.sent == [len(CONTENT)]
 

@@ -30,6 +30,8 @@ def imported(module: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{module.name}: relative imports do not survive in the notebook"
             names.add(str(node.module))
+            if node.module == "headstart":
+                names |= {f"headstart.{alias.name}" for alias in node.names}
     return names
 
 

@@ -87,7 +87,7 @@ def test_the_measurement_is_a_ratio_of_real_training_steps(monkeypatch: pytest.M
 
     tiny = replace(recipe.RECIPE_A, widths=(2, 2, 2, 2), units=2, batch_size=2)
     monkeypatch.setattr(recipe, "RECIPE_A", tiny)
-    assert 0.01 < measure_gain(steps=1, rounds=1) < 100
+    assert measure_gain(steps=1, rounds=1) > 0
 
 
 def test_the_measurement_divides_float32s_time_by_bfloat16s(monkeypatch: pytest.MonkeyPatch) -> None:

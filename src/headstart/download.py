@@ -75,11 +75,6 @@ def holds(file: Path, archive: Archive) -> bool:
         return hashlib.file_digest(content, "sha256").hexdigest() == archive.sha256
 
 
-def cached(archive: Archive = CIFAR10) -> bool:
-    """Whether `keras.datasets.cifar10.load_data()` will find its archive whole, and so open no connection."""
-    return holds(archive_path(), archive)
-
-
 @contextmanager
 def archive_lock(say: Callable[[str], None]) -> Iterator[None]:
     """Keras' copy of CIFAR-10 is in one process' hands at a time: to be downloaded, or to be unpacked and read."""

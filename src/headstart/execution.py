@@ -11,7 +11,7 @@ import atexit
 import os
 import signal
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -85,21 +85,21 @@ def run_interruptibly(client: Client) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}
     loop = asyncio.new_event_loop()
     task = loop.create_task(client.async_execute(env=environment))
-    with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(loop.run_until_complete, task)
-        try:
-            running.result()
-        except KeyboardInterrupt:
-            pid = getattr(getattr(client.km, "provisioner", None), "pid", None)
-            if pid and not running.done():
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)  # a busy kernel would not listen
-            loop.call_soon_threadsafe(task.cancel)
-            raise
-        finally:
-            wait([running])
-            loop.close()
-            atexit.unregister(client._cleanup_kernel)  # nbclient does not, where the kernel could not start
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(int).result()  # the thread is there: a Ctrl-C while it starts would not reach what follows
+            try:
+                pool.submit(loop.run_until_complete, task).result()
+            except KeyboardInterrupt:
+                pid = getattr(getattr(client.km, "provisioner", None), "pid", None)
+                if pid and not task.done():
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)  # a busy kernel would not listen
+                loop.call_soon_threadsafe(task.cancel)
+                raise
+    finally:
+        loop.close()
+        atexit.unregister(client._cleanup_kernel)  # nbclient does not, where the kernel could not start
 
 
 def reason_for(error: BaseException, timeout: int | None) -> str | None:
