@@ -6,7 +6,8 @@ first, with all that comes before it, 18 times the mean of those between, and th
 all training images. The plain script stalls at the end of some epochs and not of others: the fewer of its epochs are
 measured, the more its figure owes to chance, so that it takes more, and with --plain-epochs 20 nothing of it is
 reckoned. Work is equal: the same images, network, batch size and epochs, and the network measured after each epoch on
-the test images and on as many training images. PyTorch computes in bfloat16, too, where the processor can.
+the test images and on as many training images. Only ours has Muon for the convolutions, the others Adam for all, and
+ours pays for it. PyTorch computes in bfloat16, too, where the processor can.
 
     python benchmarks/bench.py [--quick] [--data PATH] [--rounds N] [--plain-epochs N] [--torch PYTHON]
 
@@ -143,8 +144,8 @@ def compare(results, images):
 
 def flop():
     """Of an image on its way through the network: there and back, and there only. The image itself has no gradient."""
+    from headstart.cost import layer_work
     from headstart.practical.recipe import RECIPE_A
-    from headstart.study.reckon import layer_work
 
     forward = 2 * layer_work(RECIPE_A)
     return 3 * forward.sum() - forward[0], forward.sum()

@@ -27,7 +27,7 @@ from headstart.sources import fingerprint, open_dataset
 from headstart.study.cluster import connect, execute
 from headstart.study.plan import Cell, Network, Plan
 from headstart.study.rows import Rows, table, write_results
-from headstart.study.work import few_images
+from headstart.study.subsets import few_images
 from headstart.tuning.space import STANDARD
 
 NETWORK = {name: getattr(STANDARD, name) for name in ("widths", "strides", "pools", "units")}
@@ -84,13 +84,15 @@ def train_all(dataset, options):
         for name, classes, recipe in wanted:
             recipe = replace(recipe, seed=seed, precision=options.precision)
             cells.append(Cell(name, Network(classes, seed, recipe, data, part="a")))
-    plan, rows = Plan(tuple(dict.fromkeys(cells))), Rows(options.out)
+    plan, rows, failures = Plan(tuple(dict.fromkeys(cells))), Rows(options.out), {}
 
     def ended(network, error):
+        if error:
+            failures[network.key] = error
         print(f"without {network.classes}, seed {network.seed}: {error or 'done'}", flush=True)
 
     with connect(options.workers, None) as client:
-        failures = execute(plan, rows, dataset, client, ended)
+        execute(plan, rows, dataset, client, ended)
     results = table(plan, rows, failures, dataset.class_names)
     write_results(options.out / "results.csv", results)
     print(summary(results).to_string())

@@ -29,5 +29,5 @@ def test_it_names_the_libraries_that_decide_the_numbers() -> None:
 
 def test_a_change_of_what_trains_changes_it(monkeypatch: pytest.MonkeyPatch) -> None:
     before = provenance.__wrapped__()  # not the answer that is kept
-    monkeypatch.setattr("headstart.provenance.TRAINS", ("data", "network", "course", "training"))
+    monkeypatch.setattr("headstart.provenance.TRAINS", {"practical": ("data", "network", "course", "training")})
     assert provenance.__wrapped__() != before

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 import shlex
 from pathlib import Path
@@ -12,6 +13,7 @@ from fixtures_studies import make_study
 from headstart.errors import BadRequest
 from headstart.report import write_study_report
 from headstart.report.study import describe_study
+from headstart.store import write_json
 from headstart.study.conclusions import conclude
 
 pytest_plugins = ["fixtures_studies"]
@@ -32,8 +34,8 @@ def test_the_figures_are_those_of_the_summary(study: Path) -> None:
 
 def test_the_answer_is_what_gains_most_and_least(study: Path) -> None:
     shown = describe_study(study)
-    assert shown["lead"][0].startswith("Most: “A3B+” at size 5")
-    assert shown["lead"][1].startswith("Least: “last_layer” at size 1.0")
+    assert shown["lead"][0].startswith("The most of 12: “A3B+” at size 5")
+    assert shown["lead"][1].startswith("The least: “last_layer” at size 1.0")
 
 
 def test_every_pair_has_its_figures_and_a_cell_of_the_map_names_it(study: Path) -> None:
@@ -81,9 +83,31 @@ def test_the_command_does_the_same_study_again(study: Path) -> None:
     assert "--precision-reason" not in words
 
 
+def test_the_command_of_a_study_that_fell_back_to_the_digits_names_them(study: Path) -> None:
+    content = json.loads((study / "study.json").read_text())
+    content["asked"]["data"] = "auto"
+    for name, data in (
+        ("scikit-learn digits, not CIFAR-10, 0.1 of its training images", "digits"),
+        ("CIFAR-10", "cifar10"),
+    ):
+        content["dataset"]["name"] = name
+        write_json(study / "study.json", content)
+        assert f"--data {data}" in describe_study(study)["command"]
+
+
 def test_the_conclusions_are_all_there(study: Path) -> None:
     results = pd.read_csv(study / "results.csv", dtype={"train_size": str}, keep_default_na=False)
-    assert describe_study(study)["conclusions"] == conclude(results)
+    shown = describe_study(study)
+    assert shown["conclusions"] == conclude(results, shown["study"]["dataset"]["class_names"], len(results))
+
+
+def test_a_study_that_is_not_done_says_so(study: Path) -> None:
+    planned = json.loads((study / "study.json").read_text())
+    assert " of 9" not in write_study_report(study).read_text(encoding="utf-8").partition("networks trained")[0][-20:]
+    write_json(study / "study.json", {**planned, "networks": 999})
+    page = write_study_report(study).read_text(encoding="utf-8")
+    assert "126 of 999 networks trained" in page
+    assert "873 of 999 networks are not trained" in page
 
 
 def test_class_names_are_text(tmp_path: Path) -> None:

@@ -46,6 +46,7 @@ def test_no_arguments_end_in_a_traceback(name: str, arguments: list[str], tmp_pa
         for work in ("runs.run_request", "execution.execute_notebook", "notebook.write_notebook", "study.run_study"):
             patch.setattr(f"headstart.{work}", ended)
         patch.setattr("headstart.tuning.tune", ended)
+        patch.setattr("headstart.precision.measure_apart", lambda: 1.0)
         status, _, errors = command(name, *arguments)
     assert status in (0, 1, 2)
     assert (errors.count("\n") == 1) is (status != 0)

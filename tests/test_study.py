@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
@@ -23,14 +21,15 @@ from distributed import Client, WorkerPlugin
 from fixtures_runs import command
 from headstart.errors import BadRequest, Failed
 from headstart.study import Study, check_study, run_study
-from headstart.study.cluster import ANY_PORT, connect, execute
+from headstart.study.cluster import connect, execute
 from headstart.study.plan import Network, Plan, make_plan
 from headstart.study.rows import Rows, table
-from headstart.study.work import few_images
+from headstart.study.subsets import few_images
 
 if TYPE_CHECKING:
     from headstart.practical.data import Dataset
 
+BEFORE = frozenset(os.environ)
 MEASURED = ["test_accuracy", "test_loss", "train_accuracy", "train_loss"]
 
 
@@ -61,8 +60,17 @@ def results_of(plan: Plan, rows: Rows, dataset: Dataset) -> pd.DataFrame:
     return table(plan, rows, {}, dataset.class_names)
 
 
+def well(network: Network, error: str) -> None:
+    """Hears of each network's end."""
+    assert not error, error
+
+
 def heard(into: list[str]) -> Callable[[Network, str], None]:
-    return lambda network, error: into.append(network.key)
+    def hear(network: Network, error: str) -> None:
+        well(network, error)
+        into.append(network.key)
+
+    return hear
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +80,7 @@ def finished(client: Client, digits: Dataset, tmp_path_factory) -> tuple[Plan, R
         plan = tiny_plans(digits, patch)(strategies="practical,A5B,B2B+", train_sizes="1.0,8")
     rows = Rows(tmp_path_factory.mktemp("study"))
     done: list[str] = []
-    assert execute(plan, rows, digits, client, heard(done)) == {}
+    execute(plan, rows, digits, client, heard(done))
     assert sorted(done) == sorted(plan.networks)
     return plan, rows
 
@@ -123,7 +131,8 @@ def train_without_a_cluster(network: Network, dataset: Dataset) -> tuple[float, 
 def test_the_workers_single_thread_is_theirs_alone(finished: tuple[Plan, Rows], client: Client) -> None:
     """What this process trains, or starts, while there are workers adds up as ever: with all threads."""
     assert set(client.run(intra_op_threads).values()) == {1}
-    assert not [name for name in os.environ if "NUM_THREADS" in name or name.startswith("TF_NUM_")]
+    new = os.environ.keys() - BEFORE
+    assert not [name for name in new if "NUM_THREADS" in name or name.startswith("TF_NUM_")]
 
 
 def intra_op_threads() -> int:
@@ -136,7 +145,7 @@ def test_one_worker_gives_the_same_numbers_as_two(finished: tuple[Plan, Rows], d
     plan, rows = finished
     alone = Rows(tmp_path)
     with connect(workers=1, scheduler=None) as client:
-        assert execute(plan, alone, digits, client, lambda network, error: None) == {}
+        execute(plan, alone, digits, client, well)
     ours, theirs = results_of(plan, alone, digits), results_of(plan, rows, digits)
     pd.testing.assert_frame_equal(ours.drop(columns="seconds"), theirs.drop(columns="seconds"))
 
@@ -250,13 +259,14 @@ def test_a_killed_worker_loses_nothing_and_nothing_that_had_ended_is_trained_aga
         client.register_plugin(watched)
 
         def kill(network: Network, error: str) -> None:
+            well(network, error)
             done.append(network.key)
             if network.strategy is None and not ended_before_the_kill:  # a source: others are about to start from it
                 ended_before_the_kill.extend(done)
                 for worker in client.run(os.getpid).values():
                     os.kill(worker, signal.SIGKILL)
 
-        assert execute(plan, Rows(tmp_path), digits, client, kill) == {}
+        execute(plan, Rows(tmp_path), digits, client, kill)
     assert sorted(done) == sorted(plan.networks)
     assert [watched.begun().count(key) for key in ended_before_the_kill] == [1] * len(ended_before_the_kill)
 
@@ -270,10 +280,11 @@ def test_two_studies_on_one_scheduler_have_their_own_images(client: Client, tiny
     with Client(client.scheduler.address) as another:
 
         def begin_the_other(network: Network, error: str) -> None:
+            well(network, error)
             if not Rows(tmp_path / "theirs").path(theirs.cells[0].network.key).exists():
-                assert execute(theirs, Rows(tmp_path / "theirs"), few, another, lambda network, error: None) == {}
+                execute(theirs, Rows(tmp_path / "theirs"), few, another, well)
 
-        assert execute(mine, Rows(tmp_path / "mine"), digits, client, begin_the_other) == {}
+        execute(mine, Rows(tmp_path / "mine"), digits, client, begin_the_other)
     for plan, rows, dataset in ((mine, "mine", digits), (theirs, "theirs", few)):
         images = results_of(plan, Rows(tmp_path / rows), dataset).set_index("strategy")["train_images"]
         held_out = np.isin(dataset.y_train, (4, 9)).sum()
@@ -281,29 +292,34 @@ def test_two_studies_on_one_scheduler_have_their_own_images(client: Client, tiny
 
 
 def test_a_lost_scheduler_is_told_and_the_rows_stay(tiny, digits: Dataset, tmp_path: Path) -> None:
-    from distributed import LocalCluster
-
     plan, done = tiny(seeds=4), []
-    with (
-        LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=ANY_PORT, silence_logs=50) as cluster,
-        Client(cluster) as client,
-    ):
+    with connect(workers=1, scheduler=None) as client:
 
         def close(network: Network, error: str) -> None:
             done.append(network.key)
             if len(done) == 2:
-                threading.Thread(target=cluster.close).start()
+                client.cluster.close()  # not in a thread: all that follows meets a scheduler that is gone
 
         with pytest.raises(Failed, match="goes on from the rows"):
             execute(plan, Rows(tmp_path), digits, client, close)
     assert sum(Rows(tmp_path).read(key) is not None for key in plan.networks) >= 2
 
 
+def test_a_worker_with_other_code_is_refused(tiny, digits: Dataset, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("headstart.study.cluster.provenance", lambda: "headstart of tomorrow")
+    with (
+        connect(workers=1, scheduler=None) as client,
+        pytest.raises(BadRequest, match=r"has other code \(headstart .*of tomorrow.*install the same versions"),
+    ):
+        execute(tiny(), Rows(tmp_path), digits, client, well)
+    assert not (tmp_path / "rows").exists()
+
+
 def test_one_that_fails_by_chance_is_tried_again(tiny, digits: Dataset, tmp_path: Path) -> None:
     plan, watched = tiny(), Watched(tmp_path / "log", first_fails=True)
     with connect(workers=1, scheduler=None) as client:
         client.register_plugin(watched)
-        assert execute(plan, Rows(tmp_path), digits, client, lambda network, error: None) == {}
+        execute(plan, Rows(tmp_path), digits, client, well)
     assert sorted(watched.begun()) == sorted([watched.begun()[0], *plan.networks])
 
 
@@ -324,7 +340,24 @@ def test_one_that_fails_again_is_set_aside_and_the_rest_finish(
     assert (results[results["strategy"] == "scratch"]["test_accuracy"] != "").all()
 
 
-ASKED = {"pairs": "4,9+3,5", "precision": "float32", "precision_reason": "a test"}
+ASKED = {"pairs": "4,9+3,5", "data": "digits", "precision": "float32", "precision_reason": "a test"}
+
+
+def test_tracebacks_outlast_an_interruption(tiny, digits: Dataset, tmp_path: Path) -> None:
+    [good], bad = tiny(strategies="scratch").cells, tiny(pairs="3,5")
+    broken = [replace(cell, network=spoil(cell.network)) for cell in bad.cells if cell.strategy != "scratch"]
+    study = Study(Plan((*broken, good)), digits, "a test", ASKED, tmp_path / "study")
+    ends: list[str] = []
+
+    def interrupt(name: str, line: str) -> None:
+        ends.append(line)
+        if len(ends) == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_study(study, workers=1, show=interrupt)
+    results = pd.read_csv(tmp_path / "study" / "results.csv", keep_default_na=False)
+    assert results["error"].str.contains("Traceback").sum() == 3
 
 
 def spoil(network: Network) -> Network:
@@ -382,13 +415,19 @@ def test_the_command_leaves_its_files_and_does_nothing_the_second_time(tmp_path:
     assert json.loads(Path("study/study.json").read_text())["networks"] == 5
     before = Path("study/results.csv").read_bytes()
     Path("study/rows/of-older-code.json").write_text("{}")
-    start = time.monotonic()
+    Path("study/figures/of-another-plan.png").write_bytes(b"")
+
+    def never(*_: object) -> None:
+        raise AssertionError("workers were started")
+
+    monkeypatch.setattr("headstart.study.cluster.connect", never)
     again = command("study", *SMALL, "--strategies", "last_layer", "--train-sizes", "20,10")
     assert again.status == 0
     assert "Left alone, for they are of another plan, other data or other code: 1 rows in study" in again.output
     assert "of 5 networks" not in again.output
-    assert time.monotonic() - start < 15  # no worker is started
     assert Path("study/results.csv").read_bytes() == before
+    assert not Path("study/figures/of-another-plan.png").exists()
+    assert Path("study/figures/sizes.png").exists()
 
 
 def test_a_part_of_the_images_is_another_dataset_and_says_so(tmp_path: Path) -> None:
@@ -399,6 +438,14 @@ def test_a_part_of_the_images_is_another_dataset_and_says_so(tmp_path: Path) -> 
     assert part.dataset.name == f"{whole.dataset.name}, 0.25 of its training images"
     assert np.array_equal(part.dataset.x_test, whole.dataset.x_test)
     assert not part.plan.networks.keys() & whole.plan.networks.keys()
+
+
+def test_workers_elsewhere_cannot_be_measured_and_get_what_is_slow_nowhere(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("headstart.precision.choose_precision", lambda asked: ("bfloat16", "measured here"))
+    asked = {"data": "digits", "out": tmp_path, "say": list, "seeds": 1}
+    precisions = {check_study(**asked).asked["precision"], check_study(**asked, elsewhere=True).asked["precision"]}
+    assert precisions == {"bfloat16", "float32"}
+    assert check_study(**asked, elsewhere=True, precision="bfloat16").asked["precision"] == "bfloat16"
 
 
 def test_a_dry_run_counts_and_reckons_and_trains_nothing(tmp_path: Path, monkeypatch) -> None:

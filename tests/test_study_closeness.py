@@ -26,7 +26,19 @@ def test_similarity_is_symmetric_and_at_most_1() -> None:
 
 def test_a_class_whose_closest_is_held_out_with_it_is_further_from_part_a() -> None:
     """Cat without dog has the deer, 11 levels of 14 and of 15; truck has the car."""
-    assert closeness(("cat", "dog")) < closeness(("cat", "truck"))
-    assert closeness(("cat", "truck")) == pytest.approx((12 / 14 + 11 / 12) / 2)
-    order = sorted(combinations(CIFAR10_CLASSES, 2), key=closeness)
+
+    def close(*pair: str) -> float:
+        return closeness(pair, CIFAR10_CLASSES)
+
+    assert close("cat", "dog") < close("cat", "truck")
+    assert close("cat", "truck") == pytest.approx((12 / 14 + 11 / 12) / 2)
+    order = sorted(combinations(CIFAR10_CLASSES, 2), key=lambda pair: close(*pair))
     assert order[:2] == [("airplane", "ship"), ("automobile", "truck")]
+
+
+def test_only_classes_that_part_a_has_are_close() -> None:
+    """Without the horse a deer's closest is the cat; without the car a truck's is the ship."""
+    of_all = closeness(("deer", "truck"), CIFAR10_CLASSES)
+    few = closeness(("deer", "truck"), ("cat", "deer", "ship", "truck"))
+    assert few == pytest.approx((similarity("deer", "cat") + similarity("truck", "ship")) / 2)
+    assert few < of_all

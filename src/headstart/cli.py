@@ -161,6 +161,7 @@ def study_command(
         images=images,
         out=out,
         precision=precision,
+        elsewhere=scheduler is not None,
         say=say,
         pairs=pairs,
         seeds=seeds,
@@ -205,12 +206,13 @@ def tune_command(
     Started again, or several times at once, it goes on where it stopped.
     """
     from headstart.precision import check_precision
+    from headstart.request import check_training
     from headstart.sources import open_dataset
     from headstart.store import mendable
     from headstart.study.plan import check_images, parse_pairs
 
     try:
-        from headstart.tuning import Search, hide_test_images, tune
+        from headstart.tuning import Search, check_folder, hide_test_images, tune
         from headstart.tuning.results import read_best
     except ModuleNotFoundError as error:
         if error.name != "optuna":
@@ -219,15 +221,17 @@ def tune_command(
 
     if part not in ("a", "b"):
         raise BadRequest(f"--part {part}: give a or b")
-    if trials < 1 or epochs < 1:
-        raise BadRequest(f"--trials {trials} --epochs {epochs}: give at least 1 of each")
+    if trials < 1:
+        raise BadRequest(f"--trials {trials}: give at least 1")
+    check_training(epochs, seed)
     check_images(images)
     check_precision(precision)
+    folder = out or Path(f"tuning-{part}")
+    check_folder(folder)
     dataset, source = open_dataset(data, typer.echo)
     typer.echo(f"{dataset.name} ({source})")
     chosen = parse_pairs(pairs or {"a": "4,9", "b": "3,5+1,8"}[part], dataset.class_names)
     search = Search(part, hide_test_images(dataset, images=images), chosen, epochs, seed, precision)
-    folder = out or Path(f"tuning-{part}")
     with mendable(folder):
         tune(search, folder, trials, typer.echo, candidates or [])
     typer.echo(json.dumps(read_best(folder), indent=2))

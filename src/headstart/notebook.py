@@ -59,7 +59,7 @@ def check_parameters(
     """
     from headstart.precision import choose_precision
     from headstart.request import check_options, held_out_in
-    from headstart.sources import open_dataset
+    from headstart.sources import open_dataset, settled
 
     check_options(registration, classes, seed, epochs, precision)
     is_folder = data not in ("cifar10", "digits", "auto")
@@ -75,8 +75,7 @@ def check_parameters(
                 f"--classes {classes}: the notebook can hold out the first ten classes only; use headstart run"
             )
         registration = registration or "".join(map(str, held_out))
-        if data == "auto":
-            data = "digits" if dataset.name.startswith("scikit-learn digits") else "cifar10"
+        data = settled(data, dataset.name)
     elsewhere = precision == "auto" and not execute  # it will run on a machine that cannot be measured from here
     chosen = (Parameters.precision, Parameters.precision_reason) if elsewhere else choose_precision(precision)
     return Parameters(str(registration), "cifar10" if data == "auto" else data, epochs, seed, *chosen)

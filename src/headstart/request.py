@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from headstart.errors import BadRequest
 from headstart.provenance import provenance
 from headstart.reading import read_json
-from headstart.store import mendable
+from headstart.store import mendable, names_in
 
 if TYPE_CHECKING:
     from headstart.practical.data import Dataset
@@ -111,15 +111,20 @@ def check_options(registration: str | None, classes: str | None, seed: int, epoc
         raise BadRequest(
             "give either a registration number or --classes NAME,NAME: one of them names the held-out pair"
         )
-    if epochs < 1:
-        raise BadRequest(f"--epochs {epochs}: a training has at least 1 epoch; the practical asks for 20")
-    if not 0 <= seed <= HIGHEST_SEED:
-        raise BadRequest(f"--seed {seed}: give a whole number from 0 to {HIGHEST_SEED}")
+    check_training(epochs, seed)
     check_precision(precision)
     if classes is not None:
         split_names(classes)
     if registration is not None:
         registered_pair(registration)
+
+
+def check_training(epochs: int, seed: int = 0) -> None:
+    """Raises BadRequest unless a network can be trained for so long and with this seed."""
+    if epochs < 1:
+        raise BadRequest(f"--epochs {epochs}: a training has at least 1 epoch; the practical asks for 20")
+    if not 0 <= seed <= HIGHEST_SEED:
+        raise BadRequest(f"--seed {seed}: give a whole number from 0 to {HIGHEST_SEED}")
 
 
 def split_names(classes: str) -> tuple[str, str]:
@@ -173,7 +178,7 @@ def check_folder(folder: Path) -> None:
     with mendable(folder):
         if folder.exists() and not folder.is_dir():
             raise BadRequest(f"--out {folder}: this is a file; name a folder that is new or holds this run")
-        held = {path.name for path in folder.iterdir() if path.name[0] != "."} if folder.is_dir() else set()
+        held = names_in(folder)
     if held - {"checkpoints"} and not stored_request(folder):
         raise BadRequest(f"--out {folder}: the folder holds other files; name one that is new, empty or holds this run")
 

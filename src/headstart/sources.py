@@ -73,6 +73,13 @@ def printable(line: str) -> str:
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in line)
 
 
+def settled(data: str, name: str) -> str:
+    """What to ask for to get the dataset of this name again: where `auto` was asked for, what it found."""
+    if data != "auto":
+        return data
+    return "digits" if name.startswith("scikit-learn digits") else "cifar10"
+
+
 def fingerprint(dataset: Dataset) -> str:
     """SHA-256 (hex) of all images, labels and class names: equal for equal data, wherever it was loaded from."""
     digest = hashlib.sha256(json.dumps(dataset.class_names).encode())

@@ -48,6 +48,11 @@ def mendable(path: Path) -> Iterator[None]:
         ) from error
 
 
+def names_in(folder: Path) -> set[str]:
+    """What a folder holds, hidden files aside; nothing where there is no folder."""
+    return {path.name for path in folder.iterdir() if path.name[0] != "."} if folder.is_dir() else set()
+
+
 def check_writable(path: Path) -> None:
     """Raises BadRequest unless a file can be written at `path`, whose folder is made."""
     with mendable(path):

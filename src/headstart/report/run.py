@@ -17,6 +17,7 @@ from headstart.practical.conclusions import describe_best, describe_network
 from headstart.practical.network import WEIGHT_LAYERS, layer_table
 from headstart.practical.training import Trained
 from headstart.report import charts, data_url
+from headstart.sources import settled
 
 
 def describe_run(folder: Path, content: dict[str, Any]) -> dict[str, Any]:
@@ -105,9 +106,8 @@ def picture(pixels: np.ndarray) -> str:
 
 def command(content: dict[str, Any]) -> str:
     """What does this run again."""
-    asked, data = content["request"], content["request"]["data"]
-    if data == "auto":
-        data = "digits" if content["dataset"]["name"].startswith("scikit-learn digits") else "cifar10"
+    asked = content["request"]
+    data = settled(asked["data"], content["dataset"]["name"])
     who = [content["registration"]] if content["registration"] else ["--classes", ",".join(content["classes"]["b"])]
     epochs, seed = content["networks"]["a"]["epochs"], content["seed"]
     options = ["--seed", str(seed), "--epochs", str(epochs), "--precision", asked["precision"]]

@@ -13,13 +13,14 @@ import plotly.graph_objects as go
 from headstart.finished import readable
 from headstart.reading import read_json
 from headstart.report import charts, data_url
+from headstart.sources import settled
 from headstart.study.conclusions import conclude, describe
 from headstart.study.rows import Rows
-from headstart.study.summary import DEPTH, differences, summarise, verdicts
+from headstart.study.summary import differences, largest_by_depth, summarise, verdicts
 
 STUDY = {
     "dataset": {"name": str, "source": str, "class_names": [str]},
-    "asked": {"precision": str, "precision_reason": str},
+    "asked": {"data": str, "precision": str, "precision_reason": str},
     "networks": int,
 }
 """What `study.json` must hold, in the words of reading.fits."""
@@ -45,7 +46,7 @@ def describe_study(folder: Path) -> dict[str, Any]:
             for kind, figure in figures_of_pair(Rows(folder), results, judged, pair).items()
         }
         mean = {"overview": by_strategy(summary)} if len(summary) else {}
-        conclusions = conclude(results)
+        conclusions = conclude(results, class_names, study["networks"])
     return {
         "study": study,
         "command": command(study),
@@ -58,7 +59,7 @@ def describe_study(folder: Path) -> dict[str, Any]:
         "most_lines": len(charts.STYLES),
         "maps": [key for key, _ in maps],
         "failed": int((results["error"] != "").sum()),
-        "trained": int(results["key"].nunique()),
+        "trained": int(results.loc[results["error"] == "", "key"].nunique()),
         "files": {name: inside(folder / name) for name in ("results.csv", "summary.csv")},
         "figures": {**mean, **by_depth(summary), **by_size(summary), **drawn, **by_pair},
     }
@@ -87,7 +88,9 @@ def describe_extremes(summary: pd.DataFrame) -> list[str]:
     if summary.empty:
         return []
     most, least = (summary.loc[getattr(summary["difference"], end)()] for end in ("idxmax", "idxmin"))
-    return [f"Most: {describe(most)}", *([f"Least: {describe(least)}"] if len(summary) > 1 else [])]
+    if len(summary) == 1:
+        return [describe(most)]
+    return [f"The most of {len(summary)}: {describe(most)}", f"The least: {describe(least)}"]
 
 
 def by_strategy(table: pd.DataFrame) -> go.Figure:
@@ -98,11 +101,9 @@ def by_strategy(table: pd.DataFrame) -> go.Figure:
 
 def by_depth(summary: pd.DataFrame) -> dict[str, go.Figure]:
     """By the number of layers copied, from all training images, as Yosinski's figure has it."""
-    parsed = summary["strategy"].str.extract(f"^{DEPTH.pattern}$")
-    table = summary.assign(n=pd.to_numeric(parsed["n"]), part=parsed["part"], plus=parsed["plus"]).dropna(subset=["n"])
+    table = largest_by_depth(summary)
     if table.empty:
         return {}
-    table = table[table["train_images"] == table["train_images"].max()]
     curves = {
         f"{part}nB{plus}: {'trained on' if plus else 'frozen'}": curve
         for (part, plus), curve in table.groupby(["part", "plus"])
@@ -113,11 +114,11 @@ def by_depth(summary: pd.DataFrame) -> dict[str, go.Figure]:
 
 def by_size(summary: pd.DataFrame) -> dict[str, go.Figure]:
     """By the number of training images."""
-    if summary["train_images"].nunique() < 2:
+    if summary["train_size"].nunique() < 2:
         return {}
     curves = {str(strategy): curve for strategy, curve in summary.groupby("strategy", sort=False)}
     scratch = summary.drop_duplicates("train_size").assign(test_accuracy=lambda table: table["scratch_accuracy"])
-    images = sorted(summary["train_images"].unique())
+    images = sorted(summary.groupby("train_size")["train_images"].max())
     axis = {"title": "training images", "type": "log", "tickvals": images, "ticktext": [f"{n:,.0f}" for n in images]}
     gain = charts.lines(curves, "train_images", "gain", **axis)
     accuracy = charts.lines({"scratch": scratch, **curves}, "train_images", "accuracy", **axis)
@@ -148,5 +149,6 @@ def inside(path: Path) -> str:
 def command(study: dict[str, Any]) -> str:
     """What does this study again."""
     asked = {key: value for key, value in study["asked"].items() if key != "precision_reason"}
+    asked["data"] = settled(asked["data"], study["dataset"]["name"])
     options = [word for key, value in asked.items() for word in (f"--{key.replace('_', '-')}", str(value))]
     return shlex.join(["headstart", "study", *options])

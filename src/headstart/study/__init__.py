@@ -1,6 +1,6 @@
 """Many runs: pairs of classes x seeds x strategies x training-set sizes, on one machine or many, never losing work.
 
-plan       which networks, each once
+plan       which networks, each once;  subsets  fewer images
 work       one network, on a worker
 cluster    all of them, on Dask
 rows       what is on the disk
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from headstart.errors import BadRequest, Failed
 from headstart.reading import read_json
-from headstart.store import locked, mendable, sweep, write_json, write_text, write_whole
+from headstart.store import locked, mendable, names_in, sweep, write_json, write_text, write_whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,11 +59,13 @@ def check_study(
     images: float = 1.0,
     out: str | Path = "study",
     precision: str = "auto",
+    elsewhere: bool = False,
     say: Callable[[str], None] = print,
     **asked: Any,
 ) -> Study:
     """The study, or BadRequest. `images` is the part of the training images that it knows of, A's and B's.
 
+    With `elsewhere` other machines will train, which cannot be measured: "auto" takes what is slow on none.
     `asked` goes to make_plan: pairs, seeds, strategies, train_sizes, epochs.
     """
     from headstart.precision import check_precision, choose_precision
@@ -73,17 +75,20 @@ def check_study(
     folder = Path(out)
     check_images(images)
     check_precision(precision)
-    held = {path.name for path in folder.iterdir() if path.name[0] != "."} if folder.is_dir() else set()
+    held = names_in(folder)
     if folder.is_file() or (held and not held & {"rows", "study.json"}):
         raise BadRequest(f"--out {folder}: it holds something else; name a folder that is new, empty or holds a study")
     dataset, source = open_dataset(data, say)
     if images < 1:
-        from headstart.study.work import few_images
+        from headstart.study.subsets import few_images
 
         few = few_images(dataset, f"{images:f}", seed=0)
         dataset = replace(few, name=f"{dataset.name}, {images:.3g} of its training images")
     stored = stored_precision(folder)
-    chosen, reason = stored if stored and precision == "auto" else choose_precision(precision)
+    if precision == "auto" and (stored or elsewhere):
+        chosen, reason = stored or ("float32", "it is fast on every machine, and the workers' were not measured")
+    else:
+        chosen, reason = choose_precision(precision)
     plan = make_plan(dataset, fingerprint(dataset), precision=chosen, **asked)
     asked |= {"data": data, "images": images, "precision": chosen, "precision_reason": reason}
     return Study(plan, dataset, source, asked, folder)
@@ -119,12 +124,12 @@ def run_study(
             sweep(folder)
             rows = Rows(folder)
             write_json(folder / "study.json", describe(study))
-            failures: dict[str, str] = {}
             progress = Progress(study.plan, rows, show)
+            failures = progress.failures
             try:
                 if progress.left:
                     with connect(workers, scheduler) as client:
-                        failures = execute(study.plan, rows, study.dataset, client, progress.count)
+                        execute(study.plan, rows, study.dataset, client, progress.count)
             finally:
                 write_everything(study, rows, failures)
     if failures:
@@ -137,17 +142,20 @@ def run_study(
 
 
 class Progress:
-    """Counts the networks, and reckons the time that is left."""
+    """Counts the networks, keeps the tracebacks of those that failed, and reckons the time that is left."""
 
     def __init__(self, plan: Plan, rows: Any, show: Show):
         self.all = len(plan.networks)
         self.left = sum(not rows.path(key).exists() for key in plan.networks)
         self.show, self.done, self.start = show, 0, time.monotonic()
+        self.failures: dict[str, str] = {}  # by key
 
     def count(self, network: Network, error: str) -> None:
         """One more has ended."""
         self.done += 1
         self.left -= 1
+        if error:
+            self.failures[network.key] = error
         seconds = (time.monotonic() - self.start) / self.done * self.left
         left = f"{seconds // 60:.0f} min {seconds % 60:02.0f} s left"
         what = (
@@ -182,13 +190,14 @@ def write_everything(study: Study, rows: Any, failures: dict[str, str]) -> None:
     write_results(study.folder / "results.csv", results)
     summary = summarise(results)
     write_text(study.folder / "summary.csv", summary.to_csv(index=False, lineterminator="\n"))
-    write_text(study.folder / "conclusions.md", "\n\n".join(conclude(results)) + "\n")
+    words = conclude(results, study.dataset.class_names, len(study.plan.networks))
+    write_text(study.folder / "conclusions.md", "\n\n".join(words) + "\n")
     write_figures(study, results, summary)
     write_study_report(study.folder)
 
 
 def write_figures(study: Study, results: pd.DataFrame, summary: pd.DataFrame) -> None:
-    """`figures/`: by depth, by size, and a map for every strategy and size over several pairs."""
+    """`figures/`: by depth, by size, and a map for every strategy and size over several pairs; no others stay."""
     from headstart.study.figures import plot_depth, plot_map, plot_sizes
     from headstart.study.summary import differences, verdicts
 
@@ -197,6 +206,9 @@ def write_figures(study: Study, results: pd.DataFrame, summary: pd.DataFrame) ->
     for (strategy, size), judged in verdicts(differences(results)).groupby(["strategy", "train_size"], sort=False):
         if len(judged) > 1:
             figures[f"map-{strategy}-{size}"] = plot_map(judged, names, name, str(strategy), str(size))
-    for stem, figure in figures.items():
-        if figure is not None:
-            write_whole(study.folder / "figures" / f"{stem}.png", partial(figure.savefig, format="png", dpi=110))
+    drawn = {study.folder / "figures" / f"{stem}.png": figure for stem, figure in figures.items() if figure}
+    for path, figure in drawn.items():
+        write_whole(path, partial(figure.savefig, format="png", dpi=110))
+    for path in (study.folder / "figures").glob("*.png"):
+        if path not in drawn:  # an earlier plan's, in a folder whose tables are this one's
+            path.unlink()

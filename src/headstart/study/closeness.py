@@ -31,7 +31,7 @@ def similarity(first: str, second: str) -> float:
     return 2 * common / sum(map(len, paths))
 
 
-def closeness(held_out: Collection[str]) -> float:
-    """How close the held-out classes are to part A: each to the closest class there, on average."""
-    others = ABOVE.keys() - set(held_out)
+def closeness(held_out: Collection[str], class_names: Collection[str]) -> float:
+    """How close the held-out classes are to part A, all others of `class_names`: each to the closest, on average."""
+    others = set(class_names) - set(held_out)
     return sum(max(similarity(name, other) for other in others) for name in held_out) / len(held_out)

@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 from dask import config
 from distributed import CancelledError, Client, LocalCluster, WorkerPlugin, as_completed
+from distributed.client import ClosedClientError
 from distributed.comm.core import CommClosedError
 
 from headstart.errors import BadRequest, Failed
+from headstart.provenance import provenance
 from headstart.study.plan import Network, Plan
 from headstart.study.rows import Rows
 
@@ -36,16 +38,24 @@ Outcome = tuple[dict[str, Any], "Source | None"]
 
 
 class Data(WorkerPlugin):
-    """Gives every worker the dataset, also one that joins late or starts anew after a crash."""
+    """Gives every worker the dataset, also one that joins late or starts anew after a crash.
+
+    It refuses a worker whose code is not this process's: rows are kept under what the client says has trained them.
+    """
 
     def __init__(self, data: str, dataset: Dataset):
-        self.data, self.dataset = data, dataset
+        self.data, self.dataset, self.by = data, dataset, provenance()
         self.name = f"headstart-data-{data}"  # of plugins of one name, Dask keeps the last
 
     def setup(self, worker: Any) -> None:
         """Called when the worker starts."""
         from headstart.study.work import prepare
 
+        if self.by != provenance():
+            raise BadRequest(
+                f"--scheduler: the worker {worker.address} has other code ({provenance()}) than this process "
+                f"({self.by}), and would train other networks; install the same versions on both"
+            )
         prepare()
         DATASETS[self.data] = self.dataset
 
@@ -81,10 +91,8 @@ def connect(workers: int, scheduler: str | None) -> Iterator[Client]:
         yield client
 
 
-def execute(
-    plan: Plan, rows: Rows, dataset: Dataset, client: Client, done: Callable[[Network, str], object]
-) -> dict[str, str]:
-    """Train what has no row yet. Returns what failed: a traceback by key. `done(network, error)` hears of each end.
+def execute(plan: Plan, rows: Rows, dataset: Dataset, client: Client, done: Callable[[Network, str], object]) -> None:
+    """Train what has no row yet. `done(network, error)` hears of each end; the error is a traceback, or empty.
 
     Raises Failed if the scheduler is lost.
     """
@@ -94,7 +102,6 @@ def execute(
     waiting = deque(group_by_source(missing))
     followers: dict[str, list[Network]] = {}  # what waits for a source that is being trained
     futures: dict[Any, Network] = {}
-    failures: dict[str, str] = {}
     completed = as_completed()
 
     def hand_out() -> None:
@@ -126,7 +133,6 @@ def execute(
         if future.status == "error":
             trace = "".join(traceback.format_exception(future.exception()))
             for lost in (network, *dependents):
-                failures[lost.key] = trace
                 done(lost, trace)
             return
         row, source = future.result()  # raises if the scheduler has forgotten it
@@ -137,7 +143,7 @@ def execute(
         done(network, "")
 
     def ahead() -> int:
-        return IN_FLIGHT * max(1, client.scheduler_info(n_workers=0)["n_workers"])
+        return IN_FLIGHT * max(1, client.scheduler_info(n_workers=0).get("n_workers", 0))  # none where it is gone
 
     weights_travel = {"distributed.admin.large-graph-warning-threshold": "1GB"}  # with a task, as Dask advises against
     try:
@@ -146,11 +152,10 @@ def execute(
                 while waiting and len(futures) < ahead():
                     hand_out()
                 take(next(completed))
-    except (CommClosedError, CancelledError, asyncio.CancelledError, TimeoutError) as error:
+    except (ClosedClientError, CommClosedError, CancelledError, asyncio.CancelledError, TimeoutError) as error:
         raise Failed(
             f"the scheduler is gone ({error!r}); the same command goes on from the rows that are there"
         ) from error
-    return failures
 
 
 def as_it_is(source: Source) -> Source:

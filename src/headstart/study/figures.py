@@ -11,32 +11,30 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from headstart.practical.figures import STYLES, finish
-from headstart.study.summary import DEPTH
+from headstart.study.summary import largest_by_depth
 
 CURVES = {"A": "copied from A", "B": "copied from another network on B"}
 
 
 def plot_depth(summary: pd.DataFrame, data: str) -> Figure | None:
     """Yosinski's figure for this network: gain over scratch by the number of layers copied; None without depths."""
-    parsed = summary["strategy"].str.extract(f"^{DEPTH.pattern}$")
-    table = summary.assign(part=parsed["part"], n=pd.to_numeric(parsed["n"]), plus=parsed["plus"]).dropna(subset=["n"])
+    table = largest_by_depth(summary)
     if table.empty:
         return None
-    largest = table["train_images"].max()
-    curves = list(table[table["train_images"] == largest].groupby(["part", "plus"]))
+    curves = list(table.groupby(["part", "plus"]))
     figure, ax = plt.subplots(figsize=(8, 4.8))
     for number, ((part, plus), curve) in enumerate(curves):
         colour, mark, dash = STYLES[number]
-        label = f"{part}nB{plus}: {CURVES[part]}, {'trained on' if plus else 'frozen'}"
+        label = f"{part}nB{plus}: {CURVES[str(part)]}, {'trained on' if plus else 'frozen'}"
         beside = 0.06 * (number - (len(curves) - 1) / 2)  # so that intervals do not hide one another
         draw(ax, curve["n"] + beside, curve, {"color": colour, "marker": mark, "linestyle": dash, "label": label})
     ax.set(xlabel="n: layers copied", xticks=sorted(table["n"].unique()))
-    return complete(figure, ax, f"Gain by depth ({largest:,.0f} training images)", data)
+    return complete(figure, ax, f"Gain by depth ({table['train_images'].mean():,.0f} training images)", data)
 
 
 def plot_sizes(summary: pd.DataFrame, data: str) -> Figure | None:
     """Gain over scratch by the number of training images; None from one size."""
-    if summary["train_images"].nunique() < 2:
+    if summary["train_size"].nunique() < 2:
         return None
     figure, ax = plt.subplots(figsize=(8, 4.8))
     for number, (strategy, curve) in enumerate(summary.groupby("strategy", sort=False)):

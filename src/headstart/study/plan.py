@@ -20,6 +20,7 @@ from headstart.errors import BadRequest
 from headstart.practical.recipe import RECIPE_A, RECIPE_B, Recipe
 from headstart.practical.transfer import STRATEGIES, Strategy
 from headstart.provenance import provenance
+from headstart.request import check_training
 
 if TYPE_CHECKING:
     from headstart.practical.data import Dataset
@@ -110,8 +111,7 @@ def make_plan(
     """The plan; `data` is the dataset's fingerprint. Raises BadRequest."""
     if seeds < 1:
         raise BadRequest(f"--seeds {seeds}: give at least 1; 5 tell something about chance")
-    if epochs < 1:
-        raise BadRequest(f"--epochs {epochs}: a training has at least 1 epoch")
+    check_training(epochs)
     if joined := [name for name in dataset.class_names if "," in name]:
         raise BadRequest(f"{dataset.name}: the class {joined[0]!r} has a comma, which parts two classes: rename it")
     names = parse_strategies(strategies)
@@ -208,13 +208,3 @@ def parse_sizes(train_sizes: str, dataset: Dataset) -> list[str]:
             )
         found.append(str(float(text)) if fraction else text)
     return list(dict.fromkeys(found))
-
-
-def images_per_class(train_size: str, available: int) -> int:
-    """How many training images of a class a size stands for."""
-    return max(1, round(float(train_size) * available)) if "." in train_size else int(train_size)
-
-
-def count_images(train_size: str, classes: tuple[int, int], dataset: Dataset) -> int:
-    """How many training images of part B a size stands for."""
-    return sum(images_per_class(train_size, int((dataset.y_train == number).sum())) for number in classes)

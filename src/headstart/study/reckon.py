@@ -5,17 +5,18 @@ from __future__ import annotations
 import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
-from itertools import pairwise
 from multiprocessing import get_context
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from headstart.cost import layer_work
 from headstart.practical.data import split_classes
 from headstart.practical.network import build_network, colour_statistics
 from headstart.practical.recipe import RECIPE_B, Recipe
 from headstart.practical.training import train
-from headstart.study.plan import Network, Plan, count_images
+from headstart.study.plan import Network, Plan
+from headstart.study.subsets import count_images
 from headstart.study.work import prepare
 
 if TYPE_CHECKING:
@@ -69,13 +70,3 @@ def passes(network: Network, dataset: Dataset) -> float:
     curve = network.recipe.epochs * (test + min(test, train_images)) if network.strategy else test
     features = 2 * train_images + test if frozen else 0
     return trained * (network.recipe.epochs * train_images + curve / 3) + (features + train_images) / 3
-
-
-def layer_work(recipe: Recipe) -> np.ndarray:
-    """Multiplications for an image in each of the six weight layers, (6,); fc2's are next to none."""
-    side, work = 32, []
-    for number, (channels, width) in enumerate(pairwise((3, *recipe.widths)), start=1):
-        side = -(-side // recipe.strides[number - 1])
-        work.append(side**2 * 9 * channels * width)
-        side //= 2 if number in recipe.pools else 1
-    return np.array([*work, side**2 * recipe.widths[-1] * recipe.units, recipe.units], dtype=float)

@@ -9,21 +9,22 @@ its seeds, corrected for the number of pairs (Holm).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from headstart.practical.data import CIFAR10_CLASSES
 from headstart.practical.evaluation import holm
-from headstart.study.closeness import closeness
+from headstart.study.closeness import ABOVE, closeness
 
+TIE = 1e-9  # differences that are closer are equal: shares of images, apart by their last bits alone
 ANIMALS = frozenset({"bird", "cat", "deer", "dog", "frog", "horse"})
 KEYS = ["classes_b", "seed", "train_size"]
-DEPTH = re.compile(r"(?P<part>[AB])(?P<n>\d)B(?P<plus>\+?)")
+DEPTH = re.compile(r"^(?P<part>[AB])(?P<n>\d)B(?P<plus>\+?)$")
 
 
 def differences(results: pd.DataFrame) -> pd.DataFrame:
@@ -35,10 +36,18 @@ def differences(results: pd.DataFrame) -> pd.DataFrame:
     return paired.assign(difference=paired["test_accuracy"] - paired["scratch_accuracy"])
 
 
+def is_chance_unknown(values: Sequence[float] | np.ndarray | pd.Series) -> bool:
+    """Whether chance has no measure: there are fewer than two values, or they are equal.
+
+    Two networks may be better by the same number of test images each: that is a coincidence, not certainty.
+    """
+    return len(values) < 2 or float(np.ptp(values)) < TIE
+
+
 def mean_interval(values: np.ndarray) -> tuple[float, float, float]:
-    """Mean and its 95% interval (Student's t); no interval from fewer than two values."""
+    """Mean and its 95% interval (Student's t); not a number where chance has no measure."""
     mean = float(np.mean(values))
-    if len(values) < 2:
+    if is_chance_unknown(values):
         return mean, float("nan"), float("nan")
     reach = float(stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values)))
     return mean, mean - reach, mean + reach
@@ -59,7 +68,7 @@ def over_pairs(judged: pd.DataFrame, statistic: Callable[[pd.DataFrame], float])
     left = np.array([statistic(judged[list(kept)]) for kept in sorted(others)])
     left = left[~np.isnan(left)]  # a class that is in all pairs leaves none
     value = statistic(judged)
-    if len(left) < 2:
+    if len(left) < 2 or is_chance_unknown(judged["mean"]):
         return value, float("nan"), float("nan")
     reach = float(stats.t.ppf(0.975, len(left) - 1) * np.sqrt((len(left) - 1) * np.var(left)))
     return value, value - reach, value + reach
@@ -75,9 +84,10 @@ def difficulty(judged: pd.DataFrame) -> float:
     return -rank_correlation(judged["mean"], judged["scratch"])
 
 
-def nearness(judged: pd.DataFrame) -> float:
+def nearness(judged: pd.DataFrame, class_names: Collection[str]) -> float:
     """Spearman's rank correlation of gain and how close the pair is in meaning to part A's classes."""
-    return rank_correlation(judged["mean"], judged["classes_b"].map(lambda pair: closeness(pair.split(","))))
+    near = judged["classes_b"].map(lambda pair: closeness(pair.split(","), class_names))
+    return rank_correlation(judged["mean"], near)
 
 
 def rank_correlation(first: pd.Series, second: pd.Series) -> float:
@@ -105,7 +115,7 @@ def verdicts(paired: pd.DataFrame) -> pd.DataFrame:
 
 def t_test(differences: np.ndarray) -> float:
     """The p-value of Student's test that the mean is 0; 1 where there is too little to tell."""
-    if len(differences) < 2 or np.ptp(differences) == 0:
+    if is_chance_unknown(differences):
         return 1.0
     return float(stats.ttest_1samp(differences, 0.0).pvalue)
 
@@ -139,6 +149,15 @@ def summarise(results: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=SUMMARY)
 
 
+def largest_by_depth(summary: pd.DataFrame) -> pd.DataFrame:
+    """The rows of AnB, AnB+, BnB and BnB+ from the largest training set, with `part`, `n` and `plus` beside them."""
+    parsed = summary["strategy"].str.extract(DEPTH)
+    table = pd.concat([summary, parsed.assign(n=pd.to_numeric(parsed["n"]))], axis=1).dropna(subset=["n"])
+    # By the size's name: in a study that is not complete, strategies have their means over other pairs and seeds.
+    sizes = table.groupby("train_size")["train_images"].mean()
+    return table[table["train_size"] == sizes.idxmax()] if len(sizes) else table
+
+
 VERDICTS = {"helped": "helped", "hurt": "hurt", "cannot_be_told": "cannot be told"}
 SUMMARY = [
     *("strategy", "train_size", "train_images", "pairs", "networks", "test_accuracy", "scratch_accuracy"),
@@ -154,20 +173,20 @@ class Predictors:
     """
 
     difficulty: tuple[float, float, float]  # of gain and error from scratch
-    nearness: tuple[float, float, float] | None  # of gain and closeness in meaning; None of classes not CIFAR-10's
+    nearness: tuple[float, float, float] | None  # of gain and closeness in meaning; None unless all are CIFAR-10's
     kinds: dict[str, tuple[float, float, float, int]]  # mean gain, its interval and the number of pairs of each kind
 
 
-def predict_gain(judged: pd.DataFrame) -> Predictors | None:
-    """For one strategy's and size's verdicts; None from fewer than five pairs."""
+def predict_gain(judged: pd.DataFrame, class_names: Collection[str]) -> Predictors | None:
+    """For one strategy's and size's verdicts; None from fewer than five pairs. `class_names` are the dataset's."""
     if len(judged) < 5:
         return None
     hard = correlation(judged, difficulty)
     if hard is None:
         return None
     kinds, near = {}, None
-    if {name for classes in judged["classes_b"] for name in classes.split(",")} <= set(CIFAR10_CLASSES):
-        near = correlation(judged, nearness)
+    if set(class_names) <= ABOVE.keys():
+        near = correlation(judged, partial(nearness, class_names=class_names))
         for kind, group in judged.groupby(judged["classes_b"].map(kind_of)):
             kinds[str(kind)] = (*over_pairs(group, mean_gain), len(group))
     return Predictors(hard, near, kinds)

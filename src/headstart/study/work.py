@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,7 +21,8 @@ from headstart.practical.network import Statistics, build_network, colour_statis
 from headstart.practical.recipe import Recipe
 from headstart.practical.training import Trained, train
 from headstart.practical.transfer import transfer
-from headstart.study.plan import Network, images_per_class
+from headstart.study.plan import Network
+from headstart.study.subsets import few_images
 
 
 @dataclass(frozen=True)
@@ -70,17 +71,6 @@ def train_network(planned: Network, dataset: Dataset, source: Source | None) -> 
     keras.backend.clear_session()
     gc.collect()
     return row, result
-
-
-def few_images(part: Dataset, train_size: str, seed: int) -> Dataset:
-    """The part with so many training images of each class; those of a smaller size are among those of a larger."""
-    rng = np.random.default_rng([seed, 1])
-    kept = []
-    for label in range(len(part.class_names)):
-        images = rng.permutation(np.flatnonzero(part.y_train == label))
-        kept.append(images[: images_per_class(train_size, len(images))])
-    chosen = np.sort(np.concatenate(kept))
-    return replace(part, x_train=part.x_train[chosen], y_train=part.y_train[chosen])
 
 
 def describe(trained: Trained, images: int) -> dict[str, Any]:

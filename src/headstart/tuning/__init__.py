@@ -25,12 +25,15 @@ from filelock import FileLock, Timeout
 from optuna.trial import TrialState
 from sklearn.model_selection import train_test_split
 
+from headstart.artefacts import describe_recipe
 from headstart.errors import BadRequest, Failed
 from headstart.practical.data import Dataset
 from headstart.practical.environment import set_up
-from headstart.practical.recipe import RECIPE_A, Recipe
+from headstart.practical.recipe import RECIPE_A, RECIPE_B, Recipe
 from headstart.precision import choose_precision
+from headstart.provenance import provenance
 from headstart.sources import fingerprint
+from headstart.store import mendable, names_in
 from headstart.study.plan import Network
 from headstart.study.rows import Rows
 from headstart.study.work import train_network
@@ -38,6 +41,8 @@ from headstart.tuning.results import completed, ended, write_results
 from headstart.tuning.space import change_guess
 from headstart.tuning.trial import choose_recipe, try_recipe
 from headstart.tuning.turns import claim, fail, join, open_study
+
+JOURNAL = b'{"op_code":'  # so begins every line of a journal of Optuna's
 
 
 @dataclass(frozen=True)
@@ -52,15 +57,28 @@ class Search:
     precision: str = "float32"  # or "bfloat16"; "auto": that of the folder's search, or what is faster here
 
     def describe(self) -> dict[str, Any]:
-        """All of it, in the types of JSON; of the images their fingerprint."""
-        pairs = [list(pair) for pair in self.pairs]
-        data = fingerprint(self.dataset)
-        asked = {"part": self.part, "pairs": pairs, "epochs": self.epochs, "seed": self.seed}
-        return {**asked, "precision": self.precision, "data": data}
+        """All that decides what a recipe's accuracy is, in the types of JSON; of the images their fingerprint."""
+        asked: dict[str, Any] = {"part": self.part, "pairs": [list(pair) for pair in self.pairs]}
+        asked |= {"epochs": self.epochs, "seed": self.seed, "precision": self.precision}
+        if self.part == "b":  # whose sources are A's, and whose networks are what its recipe says
+            asked["recipes"] = [describe_recipe(self.fix(recipe)) for recipe in (RECIPE_A, RECIPE_B)]
+        return {**asked, "data": fingerprint(self.dataset), "by": provenance()}
 
     def fix(self, recipe: Recipe) -> Recipe:
         """The recipe with what is not searched."""
         return replace(recipe, epochs=self.epochs, seed=self.seed, precision=self.precision)
+
+
+def check_folder(folder: Path) -> None:
+    """Raises BadRequest unless the folder is new, empty, or holds a search."""
+    journal = folder / "journal.log"
+    with mendable(folder):
+        beginning = journal.read_bytes()[: len(JOURNAL)] if journal.is_file() else b""
+        foreign = names_in(folder) and not journal.is_file()
+        if folder.is_file() or foreign or not JOURNAL.startswith(beginning):
+            raise BadRequest(
+                f"--out {folder}: it holds something else; name a folder that is new, empty or holds a search"
+            )
 
 
 def hide_test_images(dataset: Dataset, share: float = 0.1, images: float = 1.0) -> Dataset:

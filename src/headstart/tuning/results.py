@@ -12,17 +12,26 @@ import pandas as pd
 from optuna.trial import TrialState
 
 from headstart.store import write_json, write_text, write_whole
-from headstart.tuning.space import first_guess
+from headstart.tuning.space import MOST_WORK, first_guess
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
 def ended(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
-    """Trials that came to an end; one that failed, only if its recipe is not tried again."""
+    """Trials that came to an end; one that failed, only if its recipe is not tried again.
+
+    Not those that were refused: some two in five of the networks that may be suggested are too slow to be trained.
+    """
     everything = study.get_trials(deepcopy=False)
     tried_again = {trial.user_attrs.get("instead_of") for trial in everything}
-    return [trial for trial in everything if trial.state.is_finished() and trial.number not in tried_again]
+    return [
+        trial
+        for trial in everything
+        if trial.state.is_finished()
+        and trial.number not in tried_again
+        and trial.user_attrs.get("work", 0) <= MOST_WORK
+    ]
 
 
 def completed(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:

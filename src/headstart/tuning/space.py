@@ -7,10 +7,10 @@ import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from headstart.cost import layer_work
 from headstart.errors import BadRequest
 from headstart.practical.optimizer import OPTIMIZERS
 from headstart.practical.recipe import RECIPE_A, RECIPE_B, Recipe
-from headstart.study.reckon import layer_work
 
 if TYPE_CHECKING:
     import optuna
