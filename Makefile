@@ -33,8 +33,8 @@ clean:  ## remove the environment and what the tools left
 	rm -rf .venv .venv-colab .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 .venv/bin/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "headstart needs Python 3.11 or newer, as PYTHON=python3.x; $(PYTHON) is `$(PYTHON) --version`" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
+		{ echo "headstart needs Python 3.11, 3.12 or 3.13, as PYTHON=python3.x; $(PYTHON) is `$(PYTHON) --version`" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
 
 .venv/.installed: pyproject.toml constraints.txt | .venv/bin/python

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,10 +20,11 @@ import psutil
 import pytest
 from distributed import Client, WorkerPlugin
 
-from fixtures_runs import command
+from fixtures_runs import command, make_pictures, the_one_line
 from headstart.errors import BadRequest, Failed
-from headstart.study import Study, check_study, run_study
-from headstart.study.cluster import connect, execute
+from headstart.sources import fingerprint
+from headstart.study import Study, check_study, load_images, run_study
+from headstart.study.cluster import Data, connect, execute, own_copy
 from headstart.study.plan import Network, Plan, make_plan
 from headstart.study.rows import Rows, table
 from headstart.study.subsets import few_images
@@ -303,6 +306,28 @@ def test_a_lost_scheduler_is_told_and_the_rows_stay(tiny, digits: Dataset, tmp_p
         with pytest.raises(Failed, match="goes on from the rows"):
             execute(plan, Rows(tmp_path), digits, client, close)
     assert sum(Rows(tmp_path).read(key) is not None for key in plan.networks) >= 2
+
+
+def test_workers_may_load_a_copy_of_their_own(tiny, tmp_path: Path) -> None:
+    part, _ = load_images("digits", 0.3)
+    data = fingerprint(part)
+    plan = make_plan(part, data, pairs="4,9", seeds=1, strategies="scratch", epochs=1)
+    sent, loaded = Rows(tmp_path / "sent"), Rows(tmp_path / "loaded")
+    load = partial(own_copy, data, "digits", 0.3)
+    assert len(pickle.dumps(Data(data, load))) < 10_000  # no image is in it
+    for rows, how in ((sent, None), (loaded, load)):
+        with connect(workers=1, scheduler=None) as client:
+            execute(plan, rows, part, client, well, how)
+    ours, theirs = results_of(plan, loaded, part), results_of(plan, sent, part)
+    pd.testing.assert_frame_equal(ours.drop(columns="seconds"), theirs.drop(columns="seconds"))
+
+
+@pytest.mark.parametrize(("worker_data", "why"), [("/nowhere/at/all", "no such"), (None, "a worker has other images")])
+def test_a_worker_whose_copy_is_another_or_missing_is_told(worker_data: str | None, why: str, here: Path) -> None:
+    if worker_data is None:
+        make_pictures(here / "pictures")
+    said = the_one_line(command("study", *SMALL, "--worker-data", worker_data or here / "pictures"))
+    assert why in said
 
 
 def test_a_worker_with_other_code_is_refused(tiny, digits: Dataset, tmp_path: Path, monkeypatch) -> None:

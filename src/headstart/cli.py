@@ -137,6 +137,9 @@ def study_command(
     out: Annotated[Path, typer.Option(help="The folder for the results.")] = Path("study"),
     workers: Annotated[int, typer.Option(help="Worker processes on this machine, a thread each.")] = 1,
     scheduler: Annotated[str | None, typer.Option(help="tcp://HOST:PORT of a running Dask cluster, instead.")] = None,
+    worker_data: Annotated[
+        str | None, typer.Option(help="What each worker loads, as --data; by default the images are sent to them.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be trained and how long.")] = False,
 ) -> None:
     """Many runs: pairs of classes x seeds x strategies x training-set sizes.
@@ -178,7 +181,7 @@ def study_command(
         say(reckon(study.plan, study.missing, study.dataset))
         return
     with Display(console) as display:
-        run_study(study, workers, scheduler, display.show)
+        run_study(study, workers, scheduler, display.show, worker_data)
     say((out / "conclusions.md").read_text(encoding="utf-8"))
     say(f"Everything is in {out}")
 

@@ -16,8 +16,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from headstart.download import to_stderr
 from headstart.errors import BadRequest, Failed
 from headstart.reading import read_json
+from headstart.sources import Opened, fingerprint, open_dataset
 from headstart.store import locked, mendable, names_in, sweep, write_json, write_text, write_whole
 
 if TYPE_CHECKING:
@@ -69,7 +71,6 @@ def check_study(
     `asked` goes to make_plan: pairs, seeds, strategies, train_sizes, epochs.
     """
     from headstart.precision import check_precision, choose_precision
-    from headstart.sources import fingerprint, open_dataset
     from headstart.study.plan import check_images, make_plan
 
     folder = Path(out)
@@ -78,12 +79,7 @@ def check_study(
     held = names_in(folder)
     if folder.is_file() or (held and not held & {"rows", "study.json"}):
         raise BadRequest(f"--out {folder}: it holds something else; name a folder that is new, empty or holds a study")
-    dataset, source = open_dataset(data, say)
-    if images < 1:
-        from headstart.study.subsets import few_images
-
-        few = few_images(dataset, f"{images:f}", seed=0)
-        dataset = replace(few, name=f"{dataset.name}, {images:.3g} of its training images")
+    dataset, source = load_images(data, images, say)
     stored = stored_precision(folder)
     if precision == "auto" and (stored or elsewhere):
         chosen, reason = stored or ("float32", "it is fast on every machine, and the workers' were not measured")
@@ -92,6 +88,17 @@ def check_study(
     plan = make_plan(dataset, fingerprint(dataset), precision=chosen, **asked)
     asked |= {"data": data, "images": images, "precision": chosen, "precision_reason": reason}
     return Study(plan, dataset, source, asked, folder)
+
+
+def load_images(data: str, images: float, say: Callable[[str], None] = to_stderr) -> Opened:
+    """The dataset that `data` names, with this part of its training images, and where it came from, in words."""
+    from headstart.study.subsets import few_images
+
+    dataset, source = open_dataset(data, say)
+    if images < 1:
+        few = few_images(dataset, f"{images:f}", seed=0)
+        dataset = replace(few, name=f"{dataset.name}, {images:.3g} of its training images")
+    return Opened(dataset, source)
 
 
 def stored_precision(folder: Path) -> tuple[str, str] | None:
@@ -108,16 +115,23 @@ def stored_precision(folder: Path) -> tuple[str, str] | None:
 
 
 def run_study(
-    study: Study, workers: int = 1, scheduler: str | None = None, show: Show = lambda name, line: None
+    study: Study,
+    workers: int = 1,
+    scheduler: str | None = None,
+    show: Show = lambda name, line: None,
+    worker_data: str | None = None,
 ) -> Path:
     """Train what is not yet trained, and leave `results.csv`, `summary.csv`, `figures/`, `report.html`, `study.json`.
 
+    `worker_data` is what each worker loads, in the words of `--data`; without it, the images are sent to the workers.
     Raises Failed if networks failed (all others are there), or if the scheduler was lost.
     """
-    from headstart.study.cluster import connect, execute
+    from headstart.study.cluster import connect, execute, own_copy
     from headstart.study.rows import Rows
 
-    folder = study.folder
+    folder, load = study.folder, None
+    if worker_data is not None:
+        load = partial(own_copy, fingerprint(study.dataset), worker_data, study.asked["images"])
     with mendable(folder):
         folder.mkdir(parents=True, exist_ok=True)
         with locked(folder):
@@ -129,7 +143,7 @@ def run_study(
             try:
                 if progress.left:
                     with connect(workers, scheduler) as client:
-                        execute(study.plan, rows, study.dataset, client, progress.count)
+                        execute(study.plan, rows, study.dataset, client, progress.count, load)
             finally:
                 write_everything(study, rows, failures)
     if failures:

@@ -12,8 +12,9 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from dask import config
 from distributed import CancelledError, Client, LocalCluster, WorkerPlugin, as_completed
@@ -22,6 +23,7 @@ from distributed.comm.core import CommClosedError
 
 from headstart.errors import BadRequest, Failed
 from headstart.provenance import provenance
+from headstart.sources import fingerprint
 from headstart.study.plan import Network, Plan
 from headstart.study.rows import Rows
 
@@ -34,6 +36,7 @@ ONE_AT_A_TIME = Lock()  # in a worker of several threads: Keras' random state is
 ANY_PORT = ":0"
 IN_FLIGHT = 3  # networks a worker that are handed out ahead
 
+T = TypeVar("T")
 Outcome = tuple[dict[str, Any], "Source | None"]
 
 
@@ -43,8 +46,8 @@ class Data(WorkerPlugin):
     It refuses a worker whose code is not this process's: rows are kept under what the client says has trained them.
     """
 
-    def __init__(self, data: str, dataset: Dataset):
-        self.data, self.dataset, self.by = data, dataset, provenance()
+    def __init__(self, data: str, load: Callable[[], Dataset]):
+        self.data, self.load, self.by = data, load, provenance()
         self.name = f"headstart-data-{data}"  # of plugins of one name, Dask keeps the last
 
     def setup(self, worker: Any) -> None:
@@ -57,7 +60,17 @@ class Data(WorkerPlugin):
                 f"({self.by}), and would train other networks; install the same versions on both"
             )
         prepare()
-        DATASETS[self.data] = self.dataset
+        DATASETS[self.data] = self.load()
+
+
+def own_copy(data: str, path: str, images: float) -> Dataset:
+    """What a worker loads itself. Raises BadRequest if its fingerprint is not `data`."""
+    from headstart.study import load_images
+
+    dataset, source = load_images(path, images)
+    if fingerprint(dataset) != data:
+        raise BadRequest(f"--worker-data {path}: a worker has other images there ({source}) than --data names here")
+    return dataset
 
 
 def train_on_worker(planned: Network, source: Source | None) -> Outcome:
@@ -91,14 +104,21 @@ def connect(workers: int, scheduler: str | None) -> Iterator[Client]:
         yield client
 
 
-def execute(plan: Plan, rows: Rows, dataset: Dataset, client: Client, done: Callable[[Network, str], object]) -> None:
+def execute(
+    plan: Plan,
+    rows: Rows,
+    dataset: Dataset,
+    client: Client,
+    done: Callable[[Network, str], object],
+    load: Callable[[], Dataset] | None = None,
+) -> None:
     """Train what has no row yet. `done(network, error)` hears of each end; the error is a traceback, or empty.
 
-    Raises Failed if the scheduler is lost.
+    `load` gives a worker the dataset; without it, this one is sent. Raises Failed if the scheduler is lost.
     """
     missing = {key: network for key, network in plan.networks.items() if rows.read(key) is None}
     for data in {network.data for network in missing.values()}:
-        client.register_plugin(Data(data, dataset))
+        client.register_plugin(Data(data, load or partial(as_it_is, dataset)))
     waiting = deque(group_by_source(missing))
     followers: dict[str, list[Network]] = {}  # what waits for a source that is being trained
     futures: dict[Any, Network] = {}
@@ -158,9 +178,9 @@ def execute(plan: Plan, rows: Rows, dataset: Dataset, client: Client, done: Call
         ) from error
 
 
-def as_it_is(source: Source) -> Source:
+def as_it_is(value: T) -> T:
     """The identity: as a task's result a stored source can be computed again when its worker is lost."""
-    return source
+    return value
 
 
 def stored_source(rows: Rows, source: Network, missing: dict[str, Network], dataset: Dataset) -> Source | None:
