@@ -161,7 +161,7 @@ class Completed(list[Future]):
 def connect(*_: Any) -> Iterator[Any]:
     """A cluster without processes."""
     yield SimpleNamespace(
-        register_plugin=lambda plugin: cluster.DATASETS.update({plugin.data: plugin.dataset}),
+        register_plugin=lambda plugin: cluster.DATASETS.update({plugin.data: plugin.load()}),
         scheduler_info=lambda n_workers: {"n_workers": 1},
         submit=lambda task, *given, **_: Future(task, *given),
     )
