@@ -34,8 +34,8 @@ def test_the_figures_are_those_of_the_summary(study: Path) -> None:
 
 def test_the_answer_is_what_gains_most_and_least(study: Path) -> None:
     shown = describe_study(study)
-    assert shown["lead"][0].startswith("The most of 12: “A3B+” at size 5")
-    assert shown["lead"][1].startswith("The least: “last_layer” at size 1.0")
+    assert shown["lead"][0].startswith("The largest of 12 gains: “A3B+” at size 5")
+    assert shown["lead"][1].startswith("The smallest: “last_layer” at size 1.0")
 
 
 def test_every_pair_has_its_figures_and_a_cell_of_the_map_names_it(study: Path) -> None:

@@ -90,7 +90,7 @@ def describe_extremes(summary: pd.DataFrame) -> list[str]:
     most, least = (summary.loc[getattr(summary["difference"], end)()] for end in ("idxmax", "idxmin"))
     if len(summary) == 1:
         return [describe(most)]
-    return [f"The most of {len(summary)}: {describe(most)}", f"The least: {describe(least)}"]
+    return [f"The largest of {len(summary)} gains: {describe(most)}", f"The smallest: {describe(least)}"]
 
 
 def by_strategy(table: pd.DataFrame) -> go.Figure:
