@@ -24,7 +24,7 @@ all). They looked at no test image; the hand-made recipe that they set out from 
   `he_normal` 3; with batches of 256, half the learning rate, no mirror images, or 32, 32, 64 and 64 channels halved
   twice, some 2 each. No warm-up, weight decay, dropout or label smoothing, another fall, or twice the learning rate cost
   half a point at most, which may be chance; with all images a training has ten times the steps, and they may count for
-  more. Without a stride in `conv4` it may be a point better, for one and a half times the time.
+  more. Without a stride in `conv4` it may be a point better, for 1.6 times the time.
 - *What did not help*: a first layer that begins as the principal components of the images' patches, and the mean of
   the weights over the last steps, which ends where the weights do, for the learning rate has fallen to 0 by then.
 
