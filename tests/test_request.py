@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,7 +12,9 @@ from hypothesis import strategies as st
 
 from fixtures_runs import at, command
 from headstart.errors import BadRequest, Failed
-from headstart.request import check_options, held_out_in, split_names
+from headstart.request import check_folder, check_options, check_request, held_out_in, split_names, stored_request
+from headstart.sources import Opened
+from headstart.store import write_json
 
 if TYPE_CHECKING:
     from headstart.practical.data import Dataset
@@ -82,3 +85,25 @@ def test_options_are_right_or_refused(registration, classes, seed: int, epochs: 
 def test_other_alphabets_digits_are_refused(digits_of: str) -> None:
     with pytest.raises(BadRequest, match="digits 0 to 9 only"):
         check_options(digits_of, None, 0, 1, "auto")
+
+
+def test_a_users_own_checkpoints_are_not_taken_for_a_runs(tmp_path: Path) -> None:
+    """A run removes its folder of that name when it is done."""
+    (tmp_path / "checkpoints").mkdir()
+    check_folder(tmp_path)
+    (tmp_path / "checkpoints" / ".request.json.killed.part").touch()
+    check_folder(tmp_path)
+    (tmp_path / "checkpoints" / "epoch-99.ckpt").touch()
+    with pytest.raises(BadRequest, match="holds other files"):
+        check_folder(tmp_path)
+
+
+@pytest.mark.parametrize("folder", ["wide\u3000space", "no\u00a0break", "caf\udce9"])
+def test_a_path_that_cannot_be_shown_is_stored_as_it_is_read_back(
+    folder: str, digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("headstart.sources.open_dataset", lambda data, say: Opened(digits, "here"))
+    request = check_request("2020387499", data=f"{folder}/images", precision="float32", out=tmp_path)
+    write_json(tmp_path / "run.json", {"request": request.stored})
+    assert stored_request(tmp_path) == request.stored
+    assert request.stored["data"].isprintable()

@@ -75,6 +75,14 @@ def test_where_all_pairs_share_a_class_the_interval_is_students() -> None:
     assert over_pairs(judged, mean_gain) == pytest.approx(mean_interval(gains))
 
 
+def test_a_class_that_is_in_all_pairs_is_named() -> None:
+    gains = {"cat,dog": [0.01, 0.02], "cat,deer": [0.02, 0.04]}
+    said = "All pairs have “cat” in them"
+    assert sum(said in paragraph for paragraph in in_words(make_results(gains))) == 1
+    for others in ({**gains, "deer,truck": [0.0, 0.01]}, {"cat,dog": [0.01, 0.02]}):
+        assert not any("All pairs have" in paragraph for paragraph in in_words(make_results(others)))
+
+
 @pytest.mark.parametrize("pairs", [2, 3, 5])
 def test_where_no_pair_shares_a_class_it_is_students_too(pairs: int) -> None:
     gains = np.array([0.01, 0.02, 0.06, -0.01, 0.0])[:pairs]

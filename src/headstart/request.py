@@ -56,7 +56,10 @@ class Request:
     def stored(self) -> dict[str, str]:
         """What the run's folder remembers of it (see stored_request)."""
         chosen = {"precision": self.recipe_a.precision, "precision_reason": self.precision_reason}
-        return {"identity": self.identity, "data": self.data, **chosen}
+        from headstart.sources import printable
+
+        # as it is read back: of a path that cannot be shown, what can be
+        return {"identity": self.identity, "data": printable(self.data), **chosen}
 
 
 def check_request(
@@ -178,8 +181,8 @@ def check_folder(folder: Path) -> None:
     with mendable(folder):
         if folder.exists() and not folder.is_dir():
             raise BadRequest(f"--out {folder}: this is a file; name a folder that is new or holds this run")
-        held = names_in(folder)
-    if held - {"checkpoints"} and not stored_request(folder):
+        held = names_in(folder) - {"checkpoints"} | names_in(folder / "checkpoints")
+    if held and not stored_request(folder):
         raise BadRequest(f"--out {folder}: the folder holds other files; name one that is new, empty or holds this run")
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from headstart.download import to_stderr
 from headstart.errors import BadRequest, Failed
 from headstart.reading import read_json
-from headstart.sources import Opened, fingerprint, open_dataset
+from headstart.sources import Opened, fingerprint, open_dataset, printable
 from headstart.store import locked, mendable, names_in, sweep, write_json, write_text, write_whole
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def check_study(
     else:
         chosen, reason = choose_precision(precision)
     plan = make_plan(dataset, fingerprint(dataset), precision=chosen, **asked)
-    asked |= {"data": data, "images": images, "precision": chosen, "precision_reason": reason}
+    asked |= {"data": printable(data), "images": images, "precision": chosen, "precision_reason": reason}
     return Study(plan, dataset, source, asked, folder)
 
 
@@ -170,8 +170,8 @@ class Progress:
         self.left -= 1
         if error:
             self.failures[network.key] = error
-        seconds = (time.monotonic() - self.start) / self.done * self.left
-        left = f"{seconds // 60:.0f} min {seconds % 60:02.0f} s left"
+        minutes, seconds = divmod(round((time.monotonic() - self.start) / self.done * self.left), 60)
+        left = f"{minutes} min {seconds:02} s left"
         what = (
             f"{network.strategy.name if network.strategy else network.part} of {network.classes}, seed {network.seed}"
         )

@@ -29,6 +29,12 @@ def conclude(results: pd.DataFrame, class_names: Collection[str], networks: int)
     if seeds < 2:
         paragraphs.append("With one seed, nothing can be told of a single pair of classes: chance has no measure.")
     pairs = int(summary["pairs"].min())
+    shared = set.intersection(*(set(classes.split(",")) for classes in judged["classes_b"]))
+    if shared and pairs > 1:
+        every = (
+            f"All pairs have “{shared.pop()}” in them: what is said over pairs of classes is for pairs with it alone."
+        )
+        paragraphs.append(every)
     beside = f" and of {looked_at} correlations and kinds of pairs" if looked_at else ""
     paragraphs.append(
         f"Limits: one network and one recipe were studied, over {pairs} pair(s) and {seeds} seed(s) or more. The "

@@ -56,7 +56,8 @@ def mean_interval(values: np.ndarray) -> tuple[float, float, float]:
 def over_pairs(judged: pd.DataFrame, statistic: Callable[[pd.DataFrame], float]) -> tuple[float, float, float]:
     """A statistic of a table with a row a pair of classes, and its 95% interval: each class is left out in turn.
 
-    Classes that are in the same pairs count as one: of pairs that share none, the mean's interval is Student's t.
+    Classes that are in the same pairs count as one: of pairs that share none, the mean's interval is Student's t. A
+    class that is in all pairs cannot be left out: the interval is then for pairs with it.
 
     Pairs share classes, and what a class does to one pair it does to the others. Student's t, which takes pairs for
     independent, holds the true mean in half the cases if what 45 pairs of ten classes differ by is their classes; the
@@ -66,7 +67,7 @@ def over_pairs(judged: pd.DataFrame, statistic: Callable[[pd.DataFrame], float])
     classes = judged["classes_b"].str.split(",")
     others = {tuple(name not in pair for pair in classes) for name in classes.explode()}  # the pairs without each class
     left = np.array([statistic(judged[list(kept)]) for kept in sorted(others)])
-    left = left[~np.isnan(left)]  # a class that is in all pairs leaves none
+    left = left[~np.isnan(left)]  # without a class that is in all pairs none is left
     value = statistic(judged)
     if len(left) < 2 or is_chance_unknown(judged["mean"]):
         return value, float("nan"), float("nan")
