@@ -97,6 +97,13 @@ def test_part_file_that_was_damaged_is_found_out() -> None:
         assert (official.asked, mirror.asked) == ([HALF], [0])
 
 
+def test_a_host_is_not_blamed_for_bytes_that_were_wrong_before_it_was_asked() -> None:
+    part_file(bytes(HALF))
+    with Host() as only:
+        assert download_cifar10(archive_at(only)).read_bytes() == CONTENT
+        assert only.asked == [HALF, 0]
+
+
 @pytest.mark.parametrize("leftover", [CONTENT, bytes(len(CONTENT)), CONTENT + b"more"], ids=["whole", "wrong", "long"])
 def test_complete_part_file_is_used_only_if_it_is_right(leftover) -> None:
     part_file(leftover)
@@ -160,6 +167,21 @@ def test_home_that_keras_will_not_write_to_is_said(home, tmp_path, monkeypatch, 
     monkeypatch.setattr("headstart.download.holds", lambda *_: True)
     download_cifar10(archive_at(refused_port()))
     assert "Keras cannot write to its home" in capsys.readouterr().err
+
+
+def test_what_a_home_holds_that_cannot_be_written_is_not_fetched_again(
+    tmp_path, keras_home, monkeypatch, capsys
+) -> None:
+    """Keras looks elsewhere then (see above), and would fetch it anew."""
+    there = keras_home / "datasets" / archive_path().name
+    there.parent.mkdir()
+    there.write_bytes(CONTENT)
+    monkeypatch.setattr("headstart.download.archive_path", lambda: tmp_path / "tmp" / there.name)
+    assert download_cifar10(archive_at(refused_port())).read_bytes() == CONTENT
+    assert not part_file().exists()
+    there.write_bytes(CONTENT[:HALF])
+    (tmp_path / "tmp" / there.name).unlink()
+    failure(archive_at(refused_port()))
 
 
 def downloader(archive: Archive) -> subprocess.Popen[str]:

@@ -2,8 +2,10 @@ import io
 import os
 import shutil
 import struct
+import threading
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -61,13 +63,13 @@ def test_whatever_decides_the_dataset_makes_a_fresh_decode(folder, cache, monkey
     read_images(folder, print)
     (folder / "train" / "pear" / "0.png").rename(folder / "train" / "apple" / "9.png")
     assert not same(read_images(folder, print), first)
-    assert len(list(cache.iterdir())) == 3
-    newest = max(cache.iterdir(), key=lambda file: file.stat().st_mtime_ns)
+    assert len(list(cache.glob("images-*"))) == 3
+    newest = max(cache.glob("images-*"), key=lambda file: file.stat().st_mtime_ns)
     elsewhere = folder.rename(folder.with_name("other"))
     assert read_images(elsewhere, print).name == "images from the folder “other”"
     monkeypatch.setattr("PIL.__version__", "0")
     read_images(elsewhere, print)
-    assert len(list(cache.iterdir())) == 3
+    assert len(list(cache.glob("images-*"))) == 3
     assert newest.exists()
 
 
@@ -81,7 +83,7 @@ def test_where_the_clock_was_set_back_the_newest_copy_is_kept_all_the_same(folde
     read_images(folder, said.append)
     assert "decoded earlier" in said[0]
     assert {"images-1.npz", "images-2.npz"} < {file.name for file in cache.iterdir()}
-    assert len(list(cache.iterdir())) == 3
+    assert len(list(cache.glob("images-*"))) == 3
 
 
 @pytest.mark.parametrize("step", ["content_key", "kept_dataset"])
@@ -95,6 +97,41 @@ def test_a_picture_that_vanishes_while_the_folder_is_read_is_named(folder, step,
     monkeypatch.setattr(image_folder, step, vanish)
     with pytest.raises(BadRequest, match=r"pear/1\.jpg"):
         open_dataset(str(folder))
+
+
+def test_another_folder_whose_pictures_have_the_same_names_sizes_and_times_is_another(folder, tmp_path) -> None:
+    first = read_images(folder, print)
+    second = tmp_path / "elsewhere" / "fruit"
+    shutil.copytree(folder, second)
+    kept = second / "train" / "pear" / "2.bmp"
+    when = kept.stat().st_mtime_ns
+    kept.write_bytes(kept.read_bytes()[:-30] + bytes(30))
+    os.utime(kept, ns=(when, when))
+    assert not same(read_images(second, print), first)
+    assert same(read_images(folder, print), first)
+
+
+def test_of_processes_that_want_the_same_images_one_decodes_them(folder, cache, monkeypatch) -> None:
+    """A second one that comes while the first decodes waits for it; a part-file that it finds is a killed one's."""
+    said: list[str] = []
+    second: list[threading.Thread] = []
+
+    def slow(*given: Any) -> Dataset:
+        second.append(threading.Thread(target=read_images, args=(folder, said.append)))
+        second[0].start()
+        second[0].join(0.3)
+        assert second[0].is_alive()
+        assert said == []
+        return decoded(*given)
+
+    cache.mkdir()
+    (cache / ".images-1.npz.killed.part").touch()
+    decoded = image_folder.decoded
+    monkeypatch.setattr(image_folder, "decoded", slow)
+    read_images(folder, print)
+    second[0].join(60)
+    assert len(said) == 1
+    assert "decoded earlier" in said[0]
 
 
 def npz(**arrays: np.ndarray) -> bytes:
@@ -115,7 +152,7 @@ DAMAGE = {
 @pytest.mark.parametrize("kind", DAMAGE)
 def test_damaged_cache_is_decoded_again_and_mended(folder, cache, kind) -> None:
     expected = read_images(folder, print)
-    [file] = cache.iterdir()
+    [file] = cache.glob("images-*")
     file.write_bytes(DAMAGE[kind](file.read_bytes()))
     said: list[str] = []
     assert same(read_images(folder, said.append), expected)
@@ -167,4 +204,14 @@ def test_bad_image_folder_is_refused_and_leaves_no_cache(folder, cache, kind) ->
     spoil(folder)
     with pytest.raises(BadRequest, match=words):
         read_images(folder, print)
-    assert not cache.exists()
+    assert not [*cache.glob("images-*")]
+
+
+@pytest.mark.parametrize(("mode", "kind"), [("I;16", "png"), ("I", "tif"), ("F", "tif")])
+def test_a_picture_of_more_than_8_bits_is_refused_and_not_made_black_or_white(folder, mode: str, kind: str) -> None:
+    deep = folder / "test" / "pear" / f"deep.{kind}"
+    Image.fromarray(np.arange(1024, dtype=np.float32 if mode == "F" else np.int32).reshape(32, 32)).convert(mode).save(
+        deep
+    )
+    with pytest.raises(BadRequest, match="more than 8 bits a colour: save it with 8"):
+        read_images(folder, print)

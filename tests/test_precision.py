@@ -74,6 +74,13 @@ def test_the_measurement_apart_is_a_real_one() -> None:
     assert 0.01 < measure_apart() < 100
 
 
+def test_the_measurement_imports_nothing_from_the_folder_it_is_called_in(tmp_path: Path, monkeypatch) -> None:
+    for name in ("headstart", "statistics", "numpy"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('a foreign file was run')")
+    monkeypatch.chdir(tmp_path)
+    assert 0.01 < measure_apart() < 100
+
+
 @pytest.mark.parametrize("python", ["no-such-program", "false", "echo"])
 def test_a_measurement_that_fails_costs_no_more_than_bfloat16(python: str, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr("headstart.precision.sys.executable", python)

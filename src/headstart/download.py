@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -101,7 +102,7 @@ def download_cifar10(archive: Archive = CIFAR10, say: Callable[[str], None] = to
     if not target.is_relative_to(keras_home()):
         say(f"Keras cannot write to its home {keras_home()!r}: CIFAR-10 goes to {target.parent}, and may not last")
     try:
-        if not holds(target, archive):
+        if not holds(target, archive) and not copied(target, archive, say):
             # Asked before the lock, so that a closed network is noticed by all waiting processes at once.
             urls = answering(archive.urls, archive.size, archive.answer)
             with archive_lock(say):
@@ -119,6 +120,18 @@ def download_cifar10(archive: Archive = CIFAR10, say: Callable[[str], None] = to
     return target
 
 
+def copied(target: Path, archive: Archive, say: Callable[[str], None]) -> bool:
+    """Whether the archive is in a home that cannot be written, where Keras does not look: it is copied from there."""
+    shared = Path(keras_home(), "datasets", target.name)
+    if shared == target or not holds(shared, archive):
+        return False
+    with archive_lock(say):
+        part = target.with_name(f"{target.name}.part")
+        shutil.copyfile(shared, part)
+        part.replace(target)
+    return True
+
+
 def complete(part: Path, archive: Archive, urls: list[str], say: Callable[[str], None]) -> None:
     """Make the part-file the archive: each host is asked to be brisk, and only where none is, one may be slow."""
     from rich.console import Console
@@ -132,13 +145,15 @@ def complete(part: Path, archive: Archive, urls: list[str], say: Callable[[str],
         task = bar.add_task("CIFAR-10", total=archive.size)
         for pace in archive.paces:
             for url in list(urls):
-                say(f"{url}: {part.stat().st_size / 1e6:,.0f} of {archive.size / 1e6:,.0f} MB are here")
+                begun = part.stat().st_size
+                say(f"{url}: {begun / 1e6:,.0f} of {archive.size / 1e6:,.0f} MB are here")
                 try:
                     receive(url, part, archive.size, pace, lambda here: bar.update(task, completed=here))
                     if holds(part, archive):
                         return
                     part.write_bytes(b"")
-                    urls.remove(url)
+                    if not begun:  # else another host may have sent them, or a disk lost them
+                        urls.remove(url)
                     raise HostError("wrong bytes, their SHA-256 is not CIFAR-10's")
                 except HostError as failure:
                     reasons[url] = f"{url}: {failure}"

@@ -9,12 +9,13 @@ import hashlib
 import inspect
 import os
 import warnings
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
+from filelock import FileLock
 from platformdirs import user_cache_path
 
 from headstart.errors import BadRequest
@@ -38,18 +39,32 @@ def read_images(folder: Path, say: Callable[[str], None]) -> Dataset:
     """
     pictures = list_pictures(folder)
     kept = user_cache_path("headstart") / f"images-{content_key(folder, pictures)}.npz"
-    with suppress(Exception):  # it is not there, or is damaged in any way: the images can be decoded again
-        dataset = kept_dataset(kept)
-        say(f"{len(pictures):,} images of {folder.name}, decoded earlier, are read from {kept}")
-        return dataset
-    say(f"decoding the {len(pictures):,} images of {folder.name}, once")
-    dataset = decoded(folder, pictures)
-    try:
-        keep(dataset, kept)
-        say(f"the decoded images are kept in {kept}")
-    except OSError as error:
-        say(f"the decoded images cannot be kept ({error.strerror or error}): the next run decodes them again")
+    with alone(kept.parent):
+        with suppress(Exception):  # it is not there, or is damaged in any way: the images can be decoded again
+            dataset = kept_dataset(kept)
+            say(f"{len(pictures):,} images of {folder.name}, decoded earlier, are read from {kept}")
+            return dataset
+        say(f"decoding the {len(pictures):,} images of {folder.name}, once")
+        dataset = decoded(folder, pictures)
+        try:
+            keep(dataset, kept)
+            say(f"the decoded images are kept in {kept}")
+        except OSError as error:
+            say(f"the decoded images cannot be kept ({error.strerror or error}): the next run decodes them again")
     return dataset
+
+
+@contextmanager
+def alone(cache: Path) -> Iterator[None]:
+    """One process at a time: of several that want the same images, the first decodes them for all.
+
+    Where the cache cannot be written there is nothing to share, and no lock.
+    """
+    with ExitStack() as held:
+        with suppress(OSError):
+            cache.mkdir(parents=True, exist_ok=True)
+            held.enter_context(FileLock(cache / ".images.lock"))
+        yield
 
 
 def list_pictures(folder: Path) -> list[Entry]:
@@ -77,7 +92,10 @@ def list_pictures(folder: Path) -> list[Entry]:
 
 
 def content_key(folder: Path, pictures: list[Entry]) -> str:
-    """A name for these files (paths in the folder, sizes, times of change), the folder's name, and what decodes it."""
+    """A name for these files (paths in the folder, sizes, times), the folder's name, and what decodes it.
+
+    The time of a file's last change of any kind is among them, for copies may be given an older file's other time.
+    """
     import PIL
 
     from headstart.practical import data
@@ -87,7 +105,7 @@ def content_key(folder: Path, pictures: list[Entry]) -> str:
     digest = hashlib.sha256("\n".join([PIL.__version__, folder.name, *code]).encode())
     for picture in pictures:
         path, status = picture.path.removeprefix(str(folder)), picture.stat()
-        digest.update(os.fsencode(f"{path}\0{status.st_size} {status.st_mtime_ns}\0"))
+        digest.update(os.fsencode(f"{path}\0{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}\0"))
     return digest.hexdigest()[:32]
 
 
@@ -124,6 +142,8 @@ def measure(picture: Entry) -> None:
     if picture.stat().st_size > MOST_BYTES:
         raise ValueError(f"more than {MOST_BYTES:,} bytes")
     with Image.open(picture.path, formats=FORMATS) as image:
+        if image.mode.startswith(("I", "F")):  # of which Pillow keeps the lowest 8: white or black squares
+            raise ValueError("more than 8 bits a colour: save it with 8")
         if image.width * image.height > MOST_PIXELS:
             raise ValueError(f"{image.width} x {image.height} pixels: more than {MOST_PIXELS:,}")
 

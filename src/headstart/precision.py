@@ -65,7 +65,7 @@ def measure_apart() -> float:
     """
     code = "from headstart.precision import measure_gain; print(measure_gain())"
     quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    command = [sys.executable, "-c", code]
+    command = [sys.executable, "-P", "-c", code]  # -P: what the folder that this is called in holds is not imported
     done = subprocess.run(command, env=quiet, capture_output=True, text=True, check=True, timeout=LONGEST)
     return float(done.stdout)
 

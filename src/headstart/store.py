@@ -43,8 +43,8 @@ def mendable(path: Path) -> Iterator[None]:
             raise
         place = f"{error.filename or path}"
         raise BadRequest(
-            f"{place:.200}: {error.strerror}; mend that or choose another --out; "
-            "the same command goes on from what was saved"
+            f"{place:.200}: {error.strerror}; mend that or choose another place, and give the command again: what was "
+            "saved is kept"
         ) from error
 
 
