@@ -167,7 +167,7 @@ def interrupted(process: subprocess.Popen[str]) -> tuple[str, str]:
     assert process.returncode == 130
     assert "Traceback" not in output + errors
     [line] = [line for line in errors.splitlines() if line]
-    assert line.startswith("headstart: interrupted.")
+    assert line.startswith("headstart: interrupted. To begin anew: headstart notebook ")
     return output, errors
 
 
@@ -181,6 +181,17 @@ def children(pid: int) -> list[int]:
             continue
         found += [int(process.name)] * (parent == pid)
     return found
+
+
+@pytest.mark.parametrize("apart", [0.02, 0.1])
+def test_ctrl_c_twice_is_ctrl_c(apart: float, tmp_path: Path) -> None:
+    with started(tmp_path) as process:
+        assert process.stdout is not None
+        while "cell 2 of 2" not in process.stdout.readline():
+            pass
+        process.send_signal(signal.SIGINT)
+        time.sleep(apart)
+        interrupted(process)
 
 
 def test_ctrl_c_ends_the_kernel_and_keeps_what_was_reached(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+import pandas as pd
 import pytest
 
 from fixtures_runs import NETWORKS, FinishedRun
@@ -119,6 +120,39 @@ def test_a_torn_file_is_refused_by_name(name: str, content: bytes, folder: Path)
     (folder / name).write_bytes(content)
     with pytest.raises(BadRequest, match=f"{name}: not what a run leaves there"):
         read_disagreements(folder) if name[0] == "d" else read_results(folder, read_run(folder))
+
+
+BAD_ARRAYS = {
+    "labels are shares": {"labels_b": lambda a: a.astype(float)},
+    "labels stand in a column": {"labels_b": lambda a: a[:, None]},
+    "labels are no classes": {"labels_b": lambda a: a + 1},
+    "probabilities are words": {"scratch": lambda a: a.astype(str)},
+    "probabilities are complex": {"scratch": lambda a: a.astype(complex)},
+    "no test image": {name: lambda a: a[:0] for name in ("labels_b", "scratch", "last_layer", "two_layers")},
+    "shares of images": {"indices": lambda a: a.astype(float)},
+    "flags": {"indices": lambda a: a.astype(bool)},
+    "one number": {"indices": lambda a: a[0], "images": lambda a: a[0]},
+    "a table of images": {"indices": lambda a: a[None], "images": lambda a: a[None]},
+}
+
+
+@pytest.mark.parametrize("kind", BAD_ARRAYS)
+def test_arrays_of_another_kind_are_refused_by_name(kind: str, folder: Path) -> None:
+    name = "disagreements.npz" if "indices" in BAD_ARRAYS[kind] else "predictions.npz"
+    with np.load(folder / name) as kept:
+        arrays = dict(kept)
+    assert len(arrays.get("indices", [1]))
+    arrays |= {key: spoil(arrays[key]) for key, spoil in BAD_ARRAYS[kind].items()}
+    np.savez(folder / name, **arrays)
+    with pytest.raises(BadRequest, match=f"{name}: not what a run leaves there"):
+        read_disagreements(folder) if name[0] == "d" else read_results(folder, read_run(folder))
+
+
+def test_a_history_without_a_column_is_refused_by_name(folder: Path) -> None:
+    history = pd.read_csv(folder / "history.csv")
+    history.iloc[:, :-1].to_csv(folder / "history.csv", index=False)
+    with pytest.raises(BadRequest, match=r"history\.csv: not what a run leaves there"):
+        read_results(folder, read_run(folder))
 
 
 def test_arrays_of_objects_are_not_unpickled(folder: Path) -> None:

@@ -121,6 +121,11 @@ def test_what_is_no_picture_or_too_large_takes_one_line(kind: str, tmp_path: Pat
     assert "\n" not in str(refused.value)
 
 
+def test_a_name_that_is_too_long_takes_one_line(tmp_path: Path) -> None:
+    with pytest.raises(BadRequest, match=r"cannot be read .*too long"):
+        read_picture(tmp_path / f"{'x' * 300}.png")
+
+
 def test_a_torn_picture_takes_one_line(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     Image.fromarray(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(tmp_path / "a.jpg")

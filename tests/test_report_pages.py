@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from fixtures_runs import HOSTILE, NETWORKS, FinishedRun
@@ -186,6 +187,45 @@ def test_a_strategy_of_the_map_and_a_pair_are_chosen_without_a_mouse(open_page: 
     assert page.locator("#map").get_attribute("data-figure") == "map-1"
     page.get_by_label("Pair", exact=True).select_option("2")
     assert page.locator("#pair-curves").get_attribute("data-figure") == "pair-curves-2"
+
+
+def test_marks_stand_at_their_gain_and_apart_where_gains_are_equal(open_page: Open, tmp_path: Path) -> None:
+    folder = make_study(tmp_path, strategies=("last_layer", "two_layers"))
+    results = pd.read_csv(folder / "results.csv", dtype={"train_size": str})
+    scratch, one, two = (results["strategy"] == name for name in ("scratch", "last_layer", "two_layers"))
+    results.loc[scratch, "test_accuracy"], results.loc[two, "test_accuracy"] = 0.7, 0.705
+    results.loc[one, "test_accuracy"] = 0.66 + 0.05 * (results.loc[one, "train_size"] == "5")
+    results.to_csv(folder / "results.csv", index=False)
+    page = open_page(write_study_report(folder))
+    # Where plotly has drawn them, in the units of the axes: [x, y] of every trace's marks.
+    drawn = page.evaluate(
+        """() => {
+            const {xaxis, yaxis} = document.getElementById("pair-gain")._fullLayout;
+            const place = (mark) => mark.getAttribute("transform").match(/-?[0-9.]+/g).map(Number);
+            return [...document.querySelectorAll("#pair-gain .trace.scatter")].map((trace) =>
+                [...trace.querySelectorAll(".point")].map(place).map(([x, y]) => [xaxis.p2c(x), yaxis.p2c(y)]));
+        }"""
+    )
+    (first, second), (third, fourth) = drawn  # a size, in it one layer and two layers
+    gains = [x for x, _ in (first, second, third, fourth)]
+    assert gains == pytest.approx([-4.0, 0.5, 1.0, 0.5], abs=0.05)
+    assert abs(second[1] - fourth[1]) > 0.1
+
+
+def test_after_going_back_charts_are_what_their_choices_say(open_page: Open, study_page: Path) -> None:
+    page = open_page(study_page)
+    page.get_by_label("Pair", exact=True).select_option("2")
+    page.locator("#depth-view").select_option("accuracy")
+    page.get_by_label("Rows with", exact=True).fill("A3B+")
+    page.goto("about:blank")
+    page.go_back()
+    page.wait_for_selector("html[data-ready]", timeout=120_000)
+    chosen = page.locator("#pair-choice").input_value()
+    assert page.locator("#pair-gain").get_attribute("data-figure") == f"pair-gain-{chosen}"
+    view = page.locator("#depth-view").input_value()
+    assert page.locator("#depth").get_attribute("data-figure") == f"depth-{view}"
+    searched = page.get_by_label("Rows with", exact=True).input_value()
+    assert (page.locator("#rows tbody tr:visible").count() == 3 * len(GAINS) * 2) == (searched == "")
 
 
 def test_gain_turns_into_accuracy(open_page: Open, study_page: Path) -> None:

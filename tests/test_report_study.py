@@ -103,7 +103,10 @@ def test_the_conclusions_are_all_there(study: Path) -> None:
 
 def test_a_study_that_is_not_done_says_so(study: Path) -> None:
     planned = json.loads((study / "study.json").read_text())
-    assert " of 9" not in write_study_report(study).read_text(encoding="utf-8").partition("networks trained")[0][-20:]
+    assert (
+        f" of {planned['networks']}"
+        not in write_study_report(study).read_text(encoding="utf-8").partition("networks trained")[0][-20:]
+    )
     write_json(study / "study.json", {**planned, "networks": 999})
     page = write_study_report(study).read_text(encoding="utf-8")
     assert "126 of 999 networks trained" in page
@@ -135,3 +138,27 @@ def test_rows_that_are_gone_leave_the_rest(study: Path) -> None:
     for row in (study / "rows").iterdir():
         row.unlink()
     assert len(describe_study(study)["figures"]["pair-curves-0"].data) == 0
+
+
+def test_a_network_that_failed_under_two_names_is_one(study: Path) -> None:
+    results = pd.read_csv(study / "results.csv", keep_default_na=False, dtype=str)
+    results.loc[:1, ["error", "key"]] = ["Traceback", results.loc[0, "key"]]
+    results.to_csv(study / "results.csv", index=False)
+    shown = describe_study(study)
+    assert (shown["failed"], shown["trained"]) == (1, len(results) - 2)
+
+
+def test_a_study_without_results_is_to_be_gone_on_with_and_not_done_anew(study: Path) -> None:
+    (study / "results.csv").unlink()
+    with pytest.raises(BadRequest, match="which goes on from its rows"):
+        describe_study(study)
+
+
+def test_where_chance_has_no_measure_there_is_no_p_value(tmp_path: Path) -> None:
+    folder = make_study(tmp_path)
+    results = pd.read_csv(folder / "results.csv")
+    results[results["seed"] == 0].to_csv(folder / "results.csv", index=False)
+    page = write_study_report(folder).read_text(encoding="utf-8")
+    rows = re.findall(r"<tr><th scope=\"row\">[^<]* or .*?</tr>", page, re.DOTALL)
+    assert rows
+    assert all(row.count(">–<") == 2 for row in rows)

@@ -173,10 +173,23 @@ def test_candidates_are_tried_after_the_recipe_that_stands_and_each_once(
 
 def test_work_is_reckoned_from_the_layers() -> None:
     assert relative_work(STANDARD) == 1.0
-    # conv2's products fall to a quarter where a pooling stands in front of it, conv3's stay
-    earlier = 1 - 0.75 * (9 * 32 * 32 * 1024) / 26_285_568
-    assert relative_work(replace(STANDARD, pools=(1, 4))) < earlier + 0.5
-    assert relative_work(replace(STANDARD, widths=(64, 64, 128, 128))) > 3
+    standard = {  # outputs of a channel, times channels in and out, times the kernel's nine places
+        "conv1": 1024 * 3 * 32 * 9,
+        "conv2": 1024 * 32 * 32 * 9,
+        "conv3": 256 * 32 * 64 * 9,
+        "conv4": 256 * 64 * 64 * 9,
+        "fc1": 64 * 64 * 512,
+        "fc2": 512 * 8,
+    }
+    changes: list[tuple[dict[str, Any], dict[str, int]]] = [
+        ({"pools": (1, 4)}, {"conv2": 256 * 32 * 32 * 9}),
+        ({"strides": (1, 1, 1, 2)}, {"conv4": 64 * 64 * 64 * 9, "fc1": 16 * 64 * 512}),
+        ({"widths": (32, 32, 64, 128)}, {"conv4": 256 * 64 * 128 * 9, "fc1": 64 * 128 * 512}),
+        ({"units": 256}, {"fc1": 64 * 64 * 256, "fc2": 256 * 8}),
+    ]
+    for change, changed in changes:
+        wanted = sum((standard | changed).values()) / sum(standard.values())
+        assert relative_work(replace(STANDARD, **change)) == pytest.approx(wanted, rel=2e-4), change
 
 
 def test_a_network_that_costs_too_much_is_refused_untrained_and_another_tried_instead(

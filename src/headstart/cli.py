@@ -17,6 +17,7 @@ from headstart.errors import BadRequest, Failed
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 WRONG_REQUEST, INTERRUPTED = 2, 130
+RESUMABLE = {"run", "study", "tune", "data"}  # commands that go on where they were stopped
 UsageError: Any = typer.BadParameter.__mro__[1]  # the parser's own class, wherever this version of typer keeps it
 
 app = typer.Typer(
@@ -199,7 +200,9 @@ def tune_command(
     ] = None,
     images: Annotated[float, typer.Option(help="The part of the training images to train on.")] = 0.25,
     epochs: Epochs = 20,
-    seed: Seed = 0,
+    seed: Annotated[
+        int, typer.Option(help="Every training follows from it; which recipes are tried is left to chance.")
+    ] = 0,
     precision: Precision = "auto",
     data: Data = "auto",
     out: Annotated[Path | None, typer.Option(help="The folder for the results. [default: tuning-<part>]")] = None,
@@ -273,7 +276,7 @@ def predict_command(
 ) -> None:
     """Ask a run's four networks what they see in pictures of your own.
 
-    Each picture is resized to 32 x 32 pixels, whole, as the images were that the networks have learned from.
+    Each picture is turned as its camera says, laid on white where it is transparent, and resized, whole, to 32 x 32.
     """
     from rich.console import Console
 
@@ -308,7 +311,8 @@ def status_of(arguments: list[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         status = INTERRUPTED
     if status == INTERRUPTED:  # typer turns Ctrl-C into this
-        complain(f"interrupted. To go on where it stopped: headstart {shlex.join(arguments)}")
+        again = "To go on where it stopped" if RESUMABLE & {*arguments[:1]} else "To begin anew"
+        complain(f"interrupted. {again}: headstart {shlex.join(arguments)}")
         sys.stderr.flush()
         os._exit(INTERRUPTED)  # TensorFlow's threads would be waited for
     return status if isinstance(status, int) else 0

@@ -98,7 +98,8 @@ def run_interruptibly(client: Client) -> None:
                 loop.call_soon_threadsafe(task.cancel)
                 raise
     finally:
-        loop.close()
+        with suppress(RuntimeError):  # a second Ctrl-C has broken off the wait for the thread, which still runs it
+            loop.close()
         atexit.unregister(client._cleanup_kernel)  # nbclient does not, where the kernel could not start
 
 

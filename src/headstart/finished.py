@@ -80,11 +80,12 @@ def read_results(folder: Path, content: dict[str, Any]) -> list[Trained]:
     """
     import pandas as pd
 
+    from headstart.artefacts import CURVES
     from headstart.practical.training import Trained
 
     with readable(folder / "history.csv") as path:
         history = pd.read_csv(path, dtype={"network": str})
-        curves = history.drop(columns="network").astype(float).astype({"epoch": int}).groupby(history["network"])
+        curves = history[CURVES].astype(float).astype({"epoch": int}).groupby(history["network"])
         histories = {name: curves.get_group(name).reset_index(drop=True) for name in NETWORKS}
     with readable(folder / "run.json"):
         recipes = {part: recipe_of(content, part) for part in "ab"}
@@ -94,11 +95,12 @@ def read_results(folder: Path, content: dict[str, Any]) -> list[Trained]:
         for name in NETWORKS:
             described, part = content["networks"][name], "a" if name == "a" else "b"
             class_names, labels, probabilities = content["classes"][part], arrays[f"labels_{part}"], arrays[name]
-            if (
-                probabilities.shape != (len(labels), len(class_names))
-                or not np.isin(labels, range(len(class_names))).all()
-            ):
+            if probabilities.dtype.kind != "f" or probabilities.shape != (labels.size, len(class_names)):
                 raise ValueError(f"{name}: not a probability for each of {len(class_names)} classes")
+            if labels.dtype.kind != "i" or labels.ndim != 1 or not {*labels.tolist()} <= {*range(len(class_names))}:
+                raise ValueError(f"labels_{part}: not a number of a class for each test image")
+            if not labels.size:
+                raise ValueError(f"labels_{part}: no test image")
             results.append(
                 Trained(
                     name=name,
@@ -128,6 +130,8 @@ def read_disagreements(folder: Path) -> Disagreements | None:
     with readable(path):
         arrays = read_arrays(path)
         found = Disagreements(arrays["indices"], arrays["images"])
+        if found.indices.dtype.kind != "i" or found.indices.ndim != 1:
+            raise ValueError("no numbers of images")
         if found.images.dtype != np.uint8 or found.images.shape != (*found.indices.shape, 32, 32, 3):
             raise ValueError("no images of 32 x 32 pixels")
     return found
@@ -183,7 +187,7 @@ def check_weights(path: Path) -> None:
 
 
 @contextmanager
-def readable(path: Path) -> Iterator[Path]:
+def readable(path: Path, what: str = "a run", remedy: str = "do the run anew") -> Iterator[Path]:
     """Whatever a file does wrong is a BadRequest that names it: torn and hostile files fail in any way they like."""
     try:
         if path.exists():  # run.json is written last, and its page before it
@@ -192,4 +196,4 @@ def readable(path: Path) -> Iterator[Path]:
     except BadRequest:
         raise
     except Exception as error:
-        raise BadRequest(f"{path}: not what a run leaves there ({error!s:.200}); do the run anew") from error
+        raise BadRequest(f"{path}: not what {what} leaves there ({error!s:.200}); {remedy}") from error

@@ -10,6 +10,7 @@ import ast
 import json
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -63,6 +64,9 @@ def check_parameters(
 
     check_options(registration, classes, seed, epochs, precision)
     is_folder = data not in ("cifar10", "digits", "auto")
+    if is_folder:
+        with suppress(RuntimeError):  # "~somebody" has no home, and there is no such folder
+            data = str(Path(data).expanduser())
     if is_folder and not (Path(data) / "train").is_dir():
         raise BadRequest(
             f"--data {data}: the notebook reads cifar10, digits, or an image folder train/<class>/*, test/<class>/*"

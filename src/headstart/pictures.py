@@ -44,9 +44,14 @@ def read_picture(path: Path) -> np.ndarray:
 
 def check_file(path: Path) -> None:
     """BadRequest unless it is a file, and not too large."""
-    if not path.is_file():
+    try:
+        is_file = path.is_file()
+        size = path.stat().st_size if is_file else 0
+    except OSError as error:  # a name that is too long, a folder that is not ours to look into
+        raise BadRequest(f"{path!s:.200}: it cannot be read ({error.strerror}); give pictures") from error
+    if not is_file:
         raise BadRequest(f"{path}: there is no such file; give pictures")
-    if path.stat().st_size > MOST_BYTES:
+    if size > MOST_BYTES:
         raise BadRequest(f"{path}: more than {MOST_BYTES:,} bytes; make it smaller")
 
 

@@ -34,9 +34,10 @@ class Progress(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
         """Show what the epoch's end has measured."""
         done, epochs = epoch + 1, self.params["epochs"]
-        left = (time.monotonic() - self.start) / (done - self.first) * (epochs - done)
+        seconds = (time.monotonic() - self.start) / (done - self.first) * (epochs - done)
+        minutes, seconds = divmod(round(seconds), 60)
         self.measured = (
             f" | loss {logs['train_loss']:.3f} | training {100 * logs['train_accuracy']:.1f}%, "
-            f"test {100 * logs['test_accuracy']:.1f}% right | {left // 60:.0f} min {left % 60:02.0f} s left"
+            f"test {100 * logs['test_accuracy']:.1f}% right | {minutes} min {seconds:02} s left"
         )
         self.show(f"{self.name}: epoch {done} of {epochs}{self.measured}", True)

@@ -141,6 +141,7 @@ def gains(groups: dict[str, pd.DataFrame], heights: Sequence[str]) -> go.Figure:
                 y=[plain(strategy) for strategy in table["strategy"]],
                 error_x=reach_of(table),
                 name=plain(name),
+                orientation="h",  # groups' marks are set apart along the strategies, not along the gain
                 mode="markers",
                 marker={"color": colour, "symbol": symbol, "size": 10},
                 hovertext=[f"{plain(row.strategy)}, {plain(name)}: {words_of(row)}" for row in table.itertuples()],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from headstart.finished import readable
+from headstart import finished
 from headstart.reading import read_json
 from headstart.report import charts, data_url
 from headstart.sources import settled
@@ -24,6 +25,8 @@ STUDY = {
     "networks": int,
 }
 """What `study.json` must hold, in the words of reading.fits."""
+REMEDY = "give the command of the study again, which goes on from its rows"
+readable = partial(finished.readable, what="a study", remedy=REMEDY)
 NUMBERS = ["seed", "copied", "frozen", "train_images", "test_images", "test_accuracy", "train_accuracy", "seconds"]
 MOST_BYTES_INSIDE = 1_000_000  # of results.csv: 4,000 trained networks; with it a page of many figures stays below 6 MB
 QUANTITIES = ("gain", "accuracy")
@@ -58,7 +61,7 @@ def describe_study(folder: Path) -> dict[str, Any]:
         "lines": list(dict.fromkeys(results.loc[~results["strategy"].isin(["a", "b"]), "strategy"])),
         "most_lines": len(charts.STYLES),
         "maps": [key for key, _ in maps],
-        "failed": int((results["error"] != "").sum()),
+        "failed": int(results.loc[results["error"] != "", "key"].nunique()),
         "trained": int(results.loc[results["error"] == "", "key"].nunique()),
         "files": {name: inside(folder / name) for name in ("results.csv", "summary.csv")},
         "figures": {**mean, **by_depth(summary), **by_size(summary), **drawn, **by_pair},
