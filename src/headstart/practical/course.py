@@ -3,8 +3,8 @@
 
 The whole course of a training is laid out before it begins: which images form each batch, and in which **view** each
 is shown, that is, whether it is mirrored and how far it is moved. It follows from the seed alone: the same seed gives
-the same network, and all strategies are shown the same batches. An epoch has eight steps at least: of few images the
-batches are smaller than the recipe says, for 20 steps in all would teach a network nothing.
+the same network, and all strategies are shown the same batches. With few images the batches are smaller than the
+recipe says, down to four, so that an epoch still has eight steps: 20 steps in all would teach a network nothing.
 
 What frozen layers make of an image never changes. So their output, the image's **features**, is computed once for every
 view and looked up from then on, if it fits into memory.

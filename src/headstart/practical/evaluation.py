@@ -1,11 +1,11 @@
 """
 ## How sure is that?
 
-A test accuracy is a share of finitely many images, and another 2,000 images would give another one: at 90% its
-standard error is 0.7 points. So each accuracy comes with its 95% interval (Wilson, 1927). Two strategies are compared
-on the *same* test images, where only those count on which exactly one of the two is right: McNemar's exact test
-(1947) asks whether a fair coin would split them so unevenly. Three comparisons give chance three tries, for which
-Holm's correction (1979) makes up. The interval of a difference is Agresti and Min's (2005), for paired shares.
+Another 2,000 test images would give another accuracy: at 90%, its standard error is 0.7 points. So each accuracy
+comes with its 95% interval (Wilson, 1927). Two strategies are compared on the *same* test images, where only those
+count on which exactly one of the two is right: McNemar's exact test (1947) asks whether a fair coin would split them
+so unevenly. Three comparisons give chance three tries, for which Holm's correction (1979) makes up. The interval of a
+difference is Agresti and Min's (2005), for paired shares.
 """
 
 from __future__ import annotations

@@ -61,8 +61,8 @@ class FusedAdam(keras.optimizers.Adam):
 # ### Muon
 #
 # A convolution's kernel is a matrix, too, with a column for each of its outputs. Adam's steps, seen as matrices, lie
-# mostly in a few directions; the others are learnt late. Muon (Jordan and others, 2024) moves the kernels in all
-# directions equally far. Its steps are made as large as Adam's usually are (Liu and others, 2025, arXiv:2502.16982), so
+# mostly in a few directions; the others are learnt late. Muon (Jordan and others, 2024) evens out a kernel's steps over
+# all directions. Its steps are made as large as Adam's usually are (Liu and others, 2025, arXiv:2502.16982), so
 # that one learning rate and one weight decay serve both.
 
 

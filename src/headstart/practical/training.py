@@ -4,7 +4,8 @@
 Behind frozen layers, only the rest of the network, its **head**, is trained, with a new optimizer.
 
 The curves are measured at the end of each epoch with dropout off, on the test images and on equally many training
-images (on all of them after the last epoch). The loss that they show is plain cross-entropy, without label smoothing.
+images (on all of them after the last epoch). The loss that they show is plain cross-entropy. Label smoothing keeps it
+above 0, even where all images are classified correctly: it asks for a loss of 0.025 with two classes, 0.045 with eight.
 Keras' own training accuracy is a running mean over the epoch, with dropout on: it would compare unlike things.
 """
 

@@ -12,7 +12,7 @@
 # 3. **Fine-tuning in two layers**: the convolutional layers keep the weights learned on A; the first fully connected
 #    layer starts from A's and is trained, and so is the last, a new one.
 #
-# *Run all cells in order* and everything is computed anew, including the sentences that follow each result.
+# *Run all cells in order*: all results, and the sentences that follow them, are computed anew.
 
 # %% tags=["parameters"]
 REGISTRATION = "2020387499"
@@ -133,7 +133,7 @@ display(plot_network(two_layers, dataset.name), Markdown(describe_network(two_la
 # First all four networks after their last epoch (`low` and `high` bound the 95% interval of the test accuracy), then
 # every pair of strategies: the difference of their test accuracies with its 95% interval, on how many test images
 # only one of the two is right, and McNemar's p-value after Holm's correction (the intervals are not corrected). Two
-# intervals may overlap while the difference is sure: it is taken on the same images.
+# accuracies' intervals may overlap and the difference still be sure: it is measured on the same images.
 
 # %%
 strategies = [scratch, last_layer, two_layers]
