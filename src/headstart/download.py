@@ -16,10 +16,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from headstart.errors import BadRequest
 from headstart.fetch import HostError, answering, receive
+from headstart.store import in_turn
 
 
 @dataclass(frozen=True)
@@ -79,15 +78,7 @@ def holds(file: Path, archive: Archive) -> bool:
 @contextmanager
 def archive_lock(say: Callable[[str], None]) -> Iterator[None]:
     """Keras' copy of CIFAR-10 is in one process' hands at a time: to be downloaded, or to be unpacked and read."""
-    target = archive_path()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(f"{target}.lock")
-    try:
-        held = lock.acquire(timeout=0.5)
-    except Timeout:
-        say("another process is busy with CIFAR-10 in Keras' cache: waiting for it")
-        held = lock.acquire()
-    with held:
+    with in_turn(Path(f"{archive_path()}.lock"), say, "CIFAR-10 in Keras' cache"):
         yield
 
 

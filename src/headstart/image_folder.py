@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-from filelock import FileLock
 from platformdirs import user_cache_path
 
 from headstart.errors import BadRequest
-from headstart.store import write_arrays
+from headstart.store import in_turn, write_arrays
 
 if TYPE_CHECKING:
     from headstart.practical.data import Dataset
@@ -39,7 +38,7 @@ def read_images(folder: Path, say: Callable[[str], None]) -> Dataset:
     """
     pictures = list_pictures(folder)
     kept = user_cache_path("headstart") / f"images-{content_key(folder, pictures)}.npz"
-    with alone(kept.parent):
+    with alone(kept.parent, say):
         with suppress(Exception):  # it is not there, or is damaged in any way: the images can be decoded again
             dataset = kept_dataset(kept)
             say(f"{len(pictures):,} images of {folder.name}, decoded earlier, are read from {kept}")
@@ -55,15 +54,14 @@ def read_images(folder: Path, say: Callable[[str], None]) -> Dataset:
 
 
 @contextmanager
-def alone(cache: Path) -> Iterator[None]:
+def alone(cache: Path, say: Callable[[str], None]) -> Iterator[None]:
     """One process at a time: of several that want the same images, the first decodes them for all.
 
     Where the cache cannot be written there is nothing to share, and no lock.
     """
     with ExitStack() as held:
         with suppress(OSError):
-            cache.mkdir(parents=True, exist_ok=True)
-            held.enter_context(FileLock(cache / ".images.lock"))
+            held.enter_context(in_turn(cache / ".images.lock", say, "decoded images"))
         yield
 
 

@@ -141,6 +141,20 @@ def locked(folder: Path) -> Iterator[None]:
         lock.release()
 
 
+@contextmanager
+def in_turn(lock: Path, say: Callable[[str], None], what: str) -> Iterator[None]:
+    """One process at a time; who has to wait says what for. The lock's folder is made."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    turn = filelock.FileLock(lock)
+    try:
+        held = turn.acquire(timeout=0.5)
+    except filelock.Timeout:
+        say(f"another process is busy with {what}: waiting for it")
+        held = turn.acquire()
+    with held:
+        yield
+
+
 ROW = ("epoch", "train_loss", "train_accuracy", "test_loss", "test_accuracy", "seconds")
 
 
