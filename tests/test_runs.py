@@ -395,7 +395,7 @@ def test_a_disk_that_fills_up_anywhere_is_told_and_then_the_run_goes_on(tiny_com
             patch.setattr(os, "fsync", failing_at(name, errno.ENOSPC))
             line = the_one_line(command(*tiny_command))
         assert "No space left on device" in line
-        assert "the same command" in line
+        assert "give the command again" in line
         assert "run.json" not in contents(here / "run")
         assert not [path for path in (here / "run").rglob("*") if path.name.endswith(".part")]
     for left in ("figures/.a.png.x1.part", "models/.a.keras.x2.part/a.keras"):  # as a kill leaves them
