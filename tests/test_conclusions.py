@@ -19,6 +19,7 @@ from headstart.practical.conclusions import (
     describe_transfer,
 )
 from headstart.practical.evaluation import compare
+from headstart.practical.recipe import Recipe
 from headstart.practical.training import Trained
 
 Make = Callable[..., Trained]
@@ -41,11 +42,11 @@ def test_transfer_that_helps_is_said_to_help(make_trained: Make) -> None:
     assert text.startswith("“Fine-tuning two layers” has the best test accuracy, 90.0%.")
     assert "10.0 points ahead of “Fine-tuning one layer”" in text
     assert "20.0 points ahead of “From scratch”" in text
-    assert text.count("more than chance explains") == 2
+    assert text.count(": significant)") == 2
     assert "no difference" not in text
     pairs = compare([scratch, last_layer, two_layers])
     said = describe_transfer(two_layers, scratch, pairs)
-    assert "20.0 points above scratch in test accuracy, more than chance explains" in said
+    assert "20.0 points above scratch in test accuracy (significant)" in said
 
 
 def test_transfer_that_loses_is_said_to_hurt(make_trained: Make) -> None:
@@ -55,7 +56,7 @@ def test_transfer_that_loses_is_said_to_hurt(make_trained: Make) -> None:
     assert "20.0 points ahead of “Fine-tuning one layer”" in text
     pairs = compare([scratch, last_layer, two_layers])
     said = describe_transfer(last_layer, scratch, pairs)
-    assert "20.0 points below scratch in test accuracy, more than chance explains" in said
+    assert "20.0 points below scratch in test accuracy (significant)" in said
 
 
 def test_a_lead_that_chance_may_explain_is_not_called_real(make_trained: Make) -> None:
@@ -63,10 +64,10 @@ def test_a_lead_that_chance_may_explain_is_not_called_real(make_trained: Make) -
     text = best(scratch, last_layer, two_layers)
     assert text.startswith("“Fine-tuning one layer” has the best test accuracy, 90.0%.")
     assert text.count("no difference is shown") == 2
-    assert "more than chance explains" not in text
+    assert ": significant)" not in text
     pairs = compare([scratch, last_layer, two_layers])
     said = describe_transfer(last_layer, scratch, pairs)
-    assert "0.2 points above scratch in test accuracy, which may be chance" in said
+    assert "0.2 points above scratch in test accuracy (not significant)" in said
 
 
 def test_a_tie_at_the_top_is_shared(make_trained: Make) -> None:
@@ -120,8 +121,8 @@ def test_whatever_came_out_the_words_agree_with_the_numbers(make_trained: Make, 
         assert f"{side} scratch in test accuracy" in text
         assert wins == losses or f"ended {100 * abs(mine.mean() - its.mean()):.1f} points" in text
         if wins == losses or binomtest(wins, wins + losses).pvalue >= 0.05:
-            assert "more than chance" not in text
-            assert ("which may be chance" in text) == (wins != losses)
+            assert "(significant)" not in text
+            assert ("(not significant)" in text) == (wins != losses)
 
 
 # What transfer changed
@@ -169,6 +170,33 @@ def test_the_pair_may_stand_either_way_in_the_table(make_trained: Make) -> None:
     assert one_way == describe_transfer(transferred, scratch, compare([transferred, scratch]))
 
 
+@pytest.mark.parametrize(
+    ("first", "right", "said"),
+    [
+        ((0.5, 0.6, 0.7), (700, 700, 800), "a head start, and a better end"),
+        ((0.5, 0.6, 0.7), (700, 600, 702), "a head start, but no better end"),
+        ((0.5, 0.4, 0.51), (700, 600, 800), "no head start, but a better end"),
+        ((0.5, 0.4, 0.5), (700, 700, 600), "no head start, and no better end"),
+    ],
+)
+def test_the_effect_of_transfer_is_said_in_one_sentence(
+    first: tuple[float, ...], right: tuple[int, ...], said: str, make_trained: Make
+) -> None:
+    names = ("scratch", "last_layer", "two_layers")
+    strategies = [
+        make_trained(name, n, 1000, curves={"test_accuracy": [begin, 0.7, 0.7, 0.7, n / 1000]})
+        for name, n, begin in zip(names, right, first, strict=True)
+    ]
+    text = conclude(strategies, compare(strategies), "CIFAR-10")[1]
+    assert text.startswith(f"The effect of transfer learning: {said}. ")
+    one, two = "“Fine-tuning one layer”", "“Fine-tuning two layers”"
+    ahead = f"{one} and {two} are" if said.startswith("a head") else "none is"
+    assert f"first epoch {ahead} more than a point ahead" in text
+    better = f"{two} is" if right[2] == 800 else "none is"
+    worse = {700: "none", 600: one}[right[1]] if right[2] != 600 else two
+    assert f"after the last {better} significantly better than scratch, and {worse} is significantly worse" in text
+
+
 # Whether it converged
 
 
@@ -192,7 +220,21 @@ def test_a_loss_that_still_falls_was_still_improving(make_trained: Make) -> None
     text = with_loss(make_trained, 1.0, 0.8, 0.6, 0.4, 0.2)
     assert "still improving" in text
     assert "25%" in text
-    assert "converged" not in text
+    assert "It converged" not in text
+
+
+def test_what_lies_below_the_loss_that_label_smoothing_asks_for_is_no_fall_and_no_rise(make_trained: Make) -> None:
+    """Two classes and a smoothing of 0.05 ask for a certainty of 97.5%, a loss of 0.0253."""
+    curves = {key: [0.032, 0.03, 0.02, 0.021, 0.0253] for key in ("train_loss", *OTHERS)}
+    assert describe_convergence(make_trained(curves=curves)).startswith("It converged: ")
+    hard = make_trained(curves=curves, recipe=Recipe(label_smoothing=0.0))
+    assert "rose in the last fifth" in describe_convergence(hard)
+
+
+def test_a_loss_that_is_low_from_the_start_has_converged(make_trained: Make) -> None:
+    text = with_loss(make_trained, 0.025, 0.02, 0.02, 0.02, 0.024)
+    assert text.startswith("It converged in its first epoch")
+    assert "asks for 0.025" in text
 
 
 def test_a_loss_that_rose_did_not_converge(make_trained: Make) -> None:
@@ -255,7 +297,7 @@ def test_of_a_loss_that_is_not_a_number_nothing_is_said(make_trained: Make) -> N
 
 def test_a_network_is_described_by_its_accuracy_interval_and_number_of_test_images(make_trained: Make) -> None:
     text = describe_network(make_trained("a", 1800, 2000))
-    assert text.startswith("Network A is right on 90.0% of 2,000 test images")
+    assert text.startswith("Network A classifies 90.0% of 2,000 test images correctly")
     assert "88.6% to 91.2%" in text
     assert "after epoch 5" in text
 
@@ -263,6 +305,9 @@ def test_a_network_is_described_by_its_accuracy_interval_and_number_of_test_imag
 def test_digits_are_named_and_real_images_are_not_talked_down(make_trained: Make) -> None:
     strategies = three(make_trained, 700, 800, 900)
     on_digits = conclude(strategies, compare(strategies), "scikit-learn digits, not CIFAR-10")
+    on_copies = conclude(strategies, compare(strategies), "CIFAR-10 images from the folder “copies”")
+    assert on_copies[0].startswith("These are CIFAR-10 images from the folder “copies”: with CIFAR-10 as Keras loads")
+    assert on_copies[1:] == on_digits[1:]
     assert "digits" in on_digits[0]
     assert "nothing about CIFAR-10" in on_digits[0]
     on_images = conclude(strategies, compare(strategies), "CIFAR-10")
@@ -282,7 +327,7 @@ def test_the_conclusions_name_every_strategy_and_never_fail(
     names = ("scratch", "last_layer", "two_layers")
     strategies = [make_trained(name, n, curves=dict(curves)) for name, n in zip(names, right, strict=True)]
     paragraphs = conclude(strategies, compare(strategies), "CIFAR-10")
-    assert len(paragraphs) == 1 + 2 + 1
+    assert len(paragraphs) == 2 + 2 + 1
     whole = "\n".join(paragraphs)
     for trained in strategies[1:]:
         assert f"“{trained.title}” (" in whole

@@ -190,3 +190,9 @@ def test_part_b_of_the_specifications_example_is_deer_and_truck(digits: Dataset)
     assert set(part_b.y_train) == set(part_b.y_test) == {0, 1}
     assert set(part_a.y_train) == set(part_a.y_test) == set(range(8))
     assert part_a.name == part_b.name == digits.name
+
+
+def test_a_folder_that_is_not_here_is_named_with_a_remedy(tmp_path: Path) -> None:
+    """A notebook that was made on another machine names one."""
+    with pytest.raises(FileNotFoundError, match=r'no .*gone/train here: .*DATA = "cifar10"'):
+        load_dataset(str(tmp_path / "gone"))

@@ -19,22 +19,34 @@ from headstart.practical.training import Trained
 def describe_network(trained: Trained) -> str:
     """How good the network is, and whether it converged and was regularised."""
     low, high = accuracy_interval(trained)
-    features = f" What its frozen layers make of the images was {trained.features}." if trained.features else ""
+    features = f" Its frozen layers' output was {trained.features}." if trained.features else ""
     return (
-        f"{trained.title} is right on {trained.test_accuracy:.1%} of {len(trained.labels):,} test images after "
-        f"epoch {len(trained.history)} (95% interval {low:.1%} to {high:.1%}). "
+        f"{trained.title} classifies {trained.test_accuracy:.1%} of {len(trained.labels):,} test images correctly "
+        f"after epoch {len(trained.history)} (95% interval {low:.1%} to {high:.1%}). "
         f"{describe_convergence(trained)} {describe_gap(trained)}{features}"
     )
 
 
+# %% [markdown]
+# ### Convergence and overfitting, in words
+
+
+# %%
 def describe_convergence(trained: Trained) -> str:
-    """Converged: the last fifth of the epochs brought less than a tenth of the training loss's whole fall."""
-    loss = trained.history["train_loss"].to_numpy()
-    if not np.isfinite(loss).all():
+    """Converged: the last fifth of the epochs brought less than a tenth of the training loss's whole fall.
+
+    A loss below what label smoothing asks for counts as that: sinking further is no gain, returning no rise.
+    """
+    curve = trained.history["train_loss"].to_numpy()
+    if not np.isfinite(curve).all():
         return "It did not converge: its training loss is not a finite number."
-    if len(loss) < 5:
+    if len(curve) < 5:
         return "Whether it converged cannot be told from so few epochs."
-    course = f"its training loss went from {loss[0]:.3f} after the first epoch to {loss[-1]:.3f} after the last"
+    course = f"its training loss went from {curve[0]:.3f} after the first epoch to {curve[-1]:.3f} after the last"
+    lowest = lowest_asked(trained)
+    loss = np.maximum(curve, lowest)
+    if loss[0] == loss[-1] == lowest:
+        return f"It converged in its first epoch: {course}, and label smoothing asks for {lowest:.3f}."
     if loss[-1] > 1.1 * loss[0]:
         return f"It did not converge: {course}."
     if loss[-1] >= loss[0]:
@@ -44,7 +56,13 @@ def describe_convergence(trained: Trained) -> str:
         return f"It did not converge: {course}, but rose in the last fifth of the epochs."
     verdict = "converged" if late < 0.1 else "was still improving"
     share = f"{late:.0%}" if late > 0 else "nothing"
-    return f"It {verdict}: {course}, {share} of that fall in the last fifth."
+    return f"It {verdict}: {course}, {share} of that fall in the last fifth (less than 10% counts as converged)."
+
+
+def lowest_asked(trained: Trained) -> float:
+    """The loss of a network that is as certain of the right class as the smoothed labels are."""
+    smoothing, classes = trained.recipe.label_smoothing, len(trained.class_names)
+    return float(-np.log(1 - smoothing * (1 - 1 / classes)))
 
 
 def describe_gap(trained: Trained) -> str:
@@ -55,11 +73,12 @@ def describe_gap(trained: Trained) -> str:
     gap = last["train_accuracy"] - last["test_accuracy"]
     against = f"{last['train_accuracy']:.1%} on training and {last['test_accuracy']:.1%} on test images"
     if gap >= 0.1:
-        return f"It overfits: {against}."
+        return f"It overfits: {against}, {100 * gap:.1f} points apart."
     if test_loss[-1] > 1.1 * test_loss.min():
         rise = f"the test loss rose from {test_loss.min():.3f} (epoch {test_loss.argmin() + 1}) to {test_loss[-1]:.3f}"
         return f"Overfitting begins to show: {against}, and {rise}."
-    return f"Overfitting is held down: {against}, and the test loss ends at or near its lowest."
+    apart = f"{against}, a gap of {100 * gap:.1f} points"
+    return f"Overfitting is held down: {apart}, and the test loss ends within 10% of its lowest."
 
 
 # %% [markdown]
@@ -83,10 +102,10 @@ def describe_pair(better: Trained, other: Trained, pairs: pd.DataFrame) -> str:
     """By how much one strategy is ahead, and how sure that is."""
     row = find_pair(better, other, pairs)
     p_value = "p < 0.001" if row["p_value"] < 0.001 else f"p = {row['p_value']:.3f}"
-    verdict = "more than chance explains" if row["significant"] else "which may be chance: no difference is shown"
+    verdict = "significant" if row["significant"] else "not significant, no difference is shown"
     return (
         f"“{better.title}” is {100 * row['difference']:.1f} points ahead of “{other.title}” (95% interval "
-        f"{100 * row['low']:+.1f} to {100 * row['high']:+.1f}, {p_value}), {verdict}."
+        f"{100 * row['low']:+.1f} to {100 * row['high']:+.1f}, {p_value}: {verdict})."
     )
 
 
@@ -100,7 +119,7 @@ def find_pair(first: Trained, second: Trained, pairs: pd.DataFrame) -> Any:
 
 
 # %% [markdown]
-# ### The conclusions
+# ### What transfer changed, in words
 
 
 # %%
@@ -110,8 +129,8 @@ def describe_transfer(strategy: Trained, scratch: Trained, pairs: pd.DataFrame) 
     ahead = 100 * row["difference"]
     place = "level with scratch in test accuracy"
     if ahead:
-        verdict = "more than chance explains" if row["significant"] else "which may be chance"
-        place = f"{abs(ahead):.1f} points {'above' if ahead > 0 else 'below'} scratch in test accuracy, {verdict}"
+        verdict = "significant" if row["significant"] else "not significant"
+        place = f"{abs(ahead):.1f} points {'above' if ahead > 0 else 'below'} scratch in test accuracy ({verdict})"
     first = [trained.history["test_accuracy"].iloc[0] for trained in (strategy, scratch)]
     fits = [trained.history["train_accuracy"].iloc[-1] for trained in (strategy, scratch)]
     words = (
@@ -136,15 +155,44 @@ def settled(trained: Trained) -> int:
     return int(away.to_numpy().nonzero()[0].max(initial=-1)) + 2
 
 
+# %% [markdown]
+# ### The conclusions
+
+
+# %%
+def describe_effect(scratch: Trained, transfers: Sequence[Trained], pairs: pd.DataFrame) -> str:
+    """Whether there was a head start (more than a point after the first epoch), and a better end."""
+    first = {trained.name: trained.history["test_accuracy"].iloc[0] for trained in (scratch, *transfers)}
+    rows = {trained.name: find_pair(trained, scratch, pairs) for trained in transfers}
+    sure = [trained for trained in transfers if rows[trained.name]["significant"]]
+    ahead = [trained for trained in transfers if first[trained.name] > first["scratch"] + 0.01]
+    better = [trained for trained in sure if rows[trained.name]["difference"] > 0]
+    worse = [trained for trained in sure if rows[trained.name]["difference"] < 0]
+    start, end = "a head start" if ahead else "no head start", "a better end" if better else "no better end"
+    return (
+        f"The effect of transfer learning: {start}, {'and' if bool(ahead) == bool(better) else 'but'} {end}. After the "
+        f"first epoch {name_all(ahead)} more than a point ahead of scratch; after the last {name_all(better)} "
+        f"significantly better than scratch, and {name_all(worse)} significantly worse."
+    )
+
+
+def name_all(strategies: Sequence[Trained]) -> str:
+    """The beginning of a sentence about these strategies, of which there may be none."""
+    names = " and ".join(f"“{trained.title}”" for trained in strategies)
+    return f"{names or 'none'} {'are' if len(strategies) > 1 else 'is'}"
+
+
 def conclude(strategies: Sequence[Trained], pairs: pd.DataFrame, data: str) -> list[str]:
     """The conclusions, a paragraph each; `strategies` begins with the one from scratch."""
     scratch, *transfers = strategies
-    foreign = data.startswith("scikit-learn digits")
+    copies = "with CIFAR-10 as Keras loads it, the figures may come out a little different"
+    caution = {"scikit": "the figures say nothing about CIFAR-10", "CIFAR-10 images": copies}
     return [
-        *([f"These are {data}: the figures say nothing about CIFAR-10."] if foreign else []),
+        *[f"These are {data}: {words}." for kind, words in caution.items() if data.startswith(kind)],
         describe_best(strategies, pairs),
+        describe_effect(scratch, transfers, pairs),
         *(describe_transfer(trained, scratch, pairs) for trained in transfers),
-        "Limits: this is one pair of classes and one seed. Intervals and tests answer for the choice of test images. "
+        "Limits: this is one pair of classes and one seed. Intervals and tests cover only the choice of test images. "
         "Other random weights or another order of the training images would move the accuracies, too; by how much, one "
         "seed does not tell.",
     ]

@@ -80,7 +80,7 @@ def feature_table(
 ) -> tuple[np.ndarray | None, str]:
     """The frozen prefix's output for all views of all n images, (views x n, ...): image i in view v is row v n + i.
 
-    None if it would take more than `most_bytes`; and how the features are come by, in words.
+    None if it would take more than `most_bytes`; and how the features are obtained, in words.
     """
     shape = (count_views(recipe) * len(images), *prefix.output_shape[1:])
     dtype = tf.as_dtype(prefix.outputs[0].dtype).as_numpy_dtype

@@ -90,6 +90,8 @@ def load_digit_images() -> Dataset:
 # %%
 def load_image_folder(folder: Path) -> Dataset:
     """An image folder, train/<class>/* and test/<class>/*; images of another size than 32 x 32 are resized."""
+    if not (folder / "train").is_dir():
+        raise FileNotFoundError(f'no {folder / "train"} here: put the images there, or set DATA = "cifar10"')
     class_names = class_order(entry.name for entry in (folder / "train").iterdir() if entry.is_dir())
     x_train, y_train = read_part(folder / "train", class_names)
     x_test, y_test = read_part(folder / "test", class_names)

@@ -32,7 +32,8 @@ def describe_environment() -> dict[str, str]:
 
 
 FORMATS = {
-    **dict.fromkeys(("train_accuracy", "test_accuracy", "difference", "low", "high"), "{:.1%}"),
+    **dict.fromkeys(("train_accuracy", "test_accuracy", "low", "high"), "{:.1%}"),
+    **dict.fromkeys(("difference (points)", "from", "to"), "{:+.1f}"),
     **dict.fromkeys(("train_loss", "test_loss"), "{:.3f}"),
     "p_value": "{:.2g}",
     **dict.fromkeys(("trained weights", "parameters", "training images", "test images", "seconds"), "{:,.0f}"),
@@ -45,6 +46,12 @@ def readable(table: pd.DataFrame) -> Styler:
     left: Any = [{"selector": "th, td", "props": "text-align: left"}]
     styled = table.style.hide(axis="index").format(formats).set_table_styles(left)
     return styled.format_index(lambda name: str(name).replace("_", " "), axis="columns")
+
+
+def in_points(pairs: pd.DataFrame) -> pd.DataFrame:
+    """The pairs' differences in points, so that none is read as a share of the other accuracy."""
+    columns = {"difference": "difference (points)", "low": "from", "high": "to"}
+    return pairs.assign(**{column: 100 * pairs[column] for column in columns}).rename(columns=columns)
 
 
 def set_up() -> None:

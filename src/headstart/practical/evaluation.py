@@ -27,7 +27,7 @@ def wilson_interval(right: int, n: int) -> tuple[float, float]:
 
 
 def correct(trained: Trained) -> np.ndarray:
-    """Which test images the network classifies rightly, bool (n,)."""
+    """Which test images the network classifies correctly, bool (n,)."""
     return trained.probabilities.argmax(axis=1) == trained.labels
 
 

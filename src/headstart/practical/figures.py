@@ -27,12 +27,12 @@ def plot_network(trained: Trained, data: str) -> Figure:
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4))
     epochs = trained.history["epoch"]
     for part, (colour, mark, dash) in zip(("train", "test"), STYLES, strict=False):
-        label = {"train": "training images", "test": "test images"}[part]
+        label = {"train": "training images (a sample until the last epoch)", "test": "test images"}[part]
         style = {"color": colour, "marker": mark, "linestyle": dash, "markersize": 4, "label": label}
         left.plot(epochs, trained.history[f"{part}_loss"], **style)
         right.plot(epochs, 100 * trained.history[f"{part}_accuracy"], **style)
     label_axes(left, "cross-entropy loss (lower is better)")
-    label_axes(right, "accuracy: images classified rightly (%)")
+    label_axes(right, "accuracy: images classified correctly (%)")
     left.set_ylim(bottom=0)
     final = f"{trained.title}: test accuracy {trained.test_accuracy:.1%} after epoch {len(trained.history)}"
     return finish(figure, final, data)

@@ -116,7 +116,8 @@ def split_network(network: keras.Sequential, frozen: int) -> tuple[keras.Sequent
         return None, keras.Sequential([network.inputs[0], *network.layers], name="head")
     names = [layer.name for layer in network.layers]
     cut = names.index(WEIGHT_LAYERS[frozen])
-    cut -= isinstance(network.layers[cut - 1], layers.Dropout)
+    if isinstance(network.layers[cut - 1], layers.Dropout):
+        cut -= 1
     prefix = keras.Sequential([network.inputs[0], *network.layers[:cut]], name="prefix")
     features = keras.Input(prefix.output_shape[1:], dtype=prefix.outputs[0].dtype, name="features")
     return prefix, keras.Sequential([features, *network.layers[cut:]], name="head")

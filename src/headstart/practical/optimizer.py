@@ -68,7 +68,7 @@ class FusedAdam(keras.optimizers.Adam):
 
 # %%
 MOMENTUM = 0.95  # how much of the gradients' mean stays in a step
-STEP = 0.2  # root mean square of a step's entries, in learning rates
+STEP = 0.2  # root mean square of an orthogonal step's entries, in learning rates; after three iterations some 0.14
 
 
 class Muon(FusedAdam):
@@ -88,10 +88,11 @@ class Muon(FusedAdam):
 
 
 def orthogonal(matrix: tf.Tensor, iterations: int = 3) -> tf.Tensor:
-    """A float32 matrix with all its singular values brought near to 1, as Newton's and Schulz' iteration does it.
+    """A float32 matrix with its singular values brought nearer to 1, as Newton's and Schulz' iteration does it.
 
-    Each iteration, with Jordan's coefficients, is X <- X (a + b G + c G²), where G = XᵀX is the smaller product. All
-    these factors are polynomials of the first G, so that X itself, which is much larger, is multiplied at the end only.
+    Five iterations are usual; after three, small values stay smaller. Each, with Jordan's coefficients, is
+    X <- X (a + b G + c G²), where G = XᵀX is the smaller product. All these factors are polynomials of the first G, so
+    that X itself, which is much larger, is multiplied at the end only.
     """
     if matrix.shape[0] < matrix.shape[1]:
         return tf.transpose(orthogonal(tf.transpose(matrix), iterations))

@@ -55,7 +55,7 @@ class Trained:
     hashes_before: dict[str, str]  # of each weight layer, before the first step and
     hashes_after: dict[str, str]  # after the last
     optimizer_steps: int
-    features: str  # how the frozen layers' output was come by; empty where nothing is frozen
+    features: str  # how the frozen layers' output was obtained; empty where nothing is frozen
     seconds: float  # spent on training: frozen features and epochs, without measuring
 
     @property
@@ -75,7 +75,7 @@ class Trained:
 
     @property
     def test_accuracy(self) -> float:
-        """The part of the test images that is classified rightly after the last epoch."""
+        """The part of the test images that is classified correctly after the last epoch."""
         return accuracy(self.probabilities, self.labels)
 
 

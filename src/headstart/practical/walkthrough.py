@@ -33,7 +33,7 @@ import pandas as pd
 from IPython.display import Markdown, display
 
 # %%
-from headstart.practical.environment import describe_environment, readable, set_up
+from headstart.practical.environment import describe_environment, in_points, readable, set_up
 
 set_up()
 
@@ -133,12 +133,12 @@ display(plot_network(two_layers, dataset.name), Markdown(describe_network(two_la
 # First all four networks after their last epoch (`low` and `high` bound the 95% interval of the test accuracy), then
 # every pair of strategies: the difference of their test accuracies with its 95% interval, on how many test images
 # only one of the two is right, and McNemar's p-value after Holm's correction (the intervals are not corrected). Two
-# accuracies' intervals may overlap and the difference still be sure: it is measured on the same images.
+# accuracies' intervals may overlap and the difference still be significant: it is measured on the same images.
 
 # %%
 strategies = [scratch, last_layer, two_layers]
 pairs = compare(strategies)
-display(readable(summarise([source, *strategies])), readable(pairs.replace(TITLES)))
+display(readable(summarise([source, *strategies])), readable(in_points(pairs.replace(TITLES))))
 display(plot_comparison(strategies, dataset.name))
 
 # %% [markdown]
