@@ -344,7 +344,7 @@ def strike(what: str, fault: str, every: int, home: Path) -> dict[str, Any]:
             "first status": f"{status}" if status != due else None,
             "not told": said if fault == "full" and not told(status, said, right) else None,
             "part files": [p for p in contents(place) if ".part/" in f"{p}/"]
-            if fault == "full" or what == "run"
+            if fault == "full" or what in ("run", "study")
             else None,
             "second status": f"{again}" if again != right else None,
             "differs": [path for path in {*after, *expected} if after.get(path) != expected.get(path)],

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import shutil
@@ -12,12 +13,15 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from rich.console import Console
 
 from fixtures_runs import HOSTILE, FinishedRun, command, contents, make_pictures, the_one_line
 from fixtures_studies import make_study
 from headstart import cli
 from headstart.download import CIFAR10
 from headstart.errors import BadRequest, Failed
+from headstart.request import Request
+from headstart.tables import show_predictions
 
 pytest_plugins = ["fixtures_runs"]
 
@@ -164,6 +168,14 @@ def test_a_folder_that_holds_another_run_is_refused_and_left_alone(difference, d
     assert contents(digits_run.folder) == before
 
 
+def test_a_run_is_not_finished_by_other_code(digits_run: FinishedRun, monkeypatch) -> None:
+    before = contents(digits_run.folder)
+    monkeypatch.setattr("headstart.request.provenance", lambda: "headstart of tomorrow")
+    arguments = ("2020387499", "--data", "digits", "--epochs", "2", "--precision", "float32")
+    assert "holds another run" in the_one_line(command("run", *arguments, "--out", digits_run.folder))
+    assert contents(digits_run.folder) == before
+
+
 def test_a_folder_that_holds_a_run_on_other_data_is_refused_and_left_alone(
     digits_run: FinishedRun, picture_run: FinishedRun
 ) -> None:
@@ -256,6 +268,22 @@ def test_each_ending_has_its_status(error, status: int, line: str, here: Path, m
     monkeypatch.setattr("headstart.execution.execute_notebook", end)
     ended = command("notebook", "49", "--execute", "--data", "digits")
     assert (ended.status, ended.errors) == (status, line)
+
+
+def test_without_options_a_run_is_the_practicals(here: Path, monkeypatch) -> None:
+    begun: list[Request] = []
+
+    def begin(request: Request, *_: Any) -> None:
+        begun.append(request)
+        raise Failed("as far as that")
+
+    monkeypatch.setattr("headstart.runs.run_request", begin)
+    monkeypatch.setattr("headstart.precision.choose_precision", lambda asked: ("float32", f"{asked} was asked for"))
+    assert "as far as that" in command("run", "2020387499", "--data", "digits").errors
+    [request] = begun
+    assert request.held_out == (4, 9)
+    assert (request.recipe_a.epochs, request.recipe_b.epochs, request.recipe_a.seed) == (20, 20, 0)
+    assert request.precision_reason == "auto was asked for"
 
 
 def test_ctrl_c_ends_at_once_with_130_and_the_line_that_resumes(here: Path, monkeypatch) -> None:
@@ -374,6 +402,25 @@ def test_predict_says_what_the_run_has_said_of_the_same_picture(picture_run: Fin
     rows = [line for line in ended.output.splitlines() if "From scratch" in line or "Fine-tuning" in line]
     for probabilities, row in zip(told, rows, strict=True):
         assert f"{probabilities.max():.1%}" in row
+
+
+def test_predict_names_each_networks_own_classes() -> None:
+    """Of eight classes and of two, by hand."""
+    letters = {"a": list("CDEFGHIJ"), "b": ["A", "B"]}
+    told = {"a": [0.0, 0.1, 0.0, 0.6, 0.0, 0.25, 0.05, 0.0], "scratch": [0.25, 0.75], "last_layer": [0.75, 0.25]}
+    said = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("headstart.tables.predict", lambda network, pictures: np.array([told[network]]))
+        pictures = {Path("a.png"): np.zeros((32, 32, 3), np.uint8)}
+        show_predictions({"classes": letters}, {name: name for name in told}, pictures, Console(file=said, width=200))
+    cells = [
+        [cell.strip() for cell in row.split("│")[1:-1]] for row in said.getvalue().splitlines() if "classes │" in row
+    ]
+    assert cells == [
+        ["Network A", "8 classes", "F", "60.0%", "H 25.0%, D 10.0%"],
+        ["From scratch", "2 classes", "B", "75.0%", "A 25.0%"],
+        ["Fine-tuning one layer", "2 classes", "A", "75.0%", "B 25.0%"],
+    ]
 
 
 @pytest.mark.parametrize("kind", ["missing", "text", "folder"])

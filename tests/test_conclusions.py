@@ -223,6 +223,13 @@ def test_a_loss_that_still_falls_was_still_improving(make_trained: Make) -> None
     assert "It converged" not in text
 
 
+@pytest.mark.parametrize(("before", "verdict"), [(0.299, "converged"), (0.301, "was still improving")])
+def test_the_last_fifth_may_bring_a_tenth_of_the_fall(before: float, verdict: str, make_trained: Make) -> None:
+    text = with_loss(make_trained, 1.2, 0.8, 0.5, before, 0.2)
+    assert text.startswith(f"It {verdict}: ")
+    assert "less than 10% counts as converged" in text
+
+
 def test_what_lies_below_the_loss_that_label_smoothing_asks_for_is_no_fall_and_no_rise(make_trained: Make) -> None:
     """Two classes and a smoothing of 0.05 ask for a certainty of 97.5%, a loss of 0.0253."""
     curves = {key: [0.032, 0.03, 0.02, 0.021, 0.0253] for key in ("train_loss", *OTHERS)}
@@ -277,6 +284,18 @@ def test_a_test_loss_that_rises_is_the_beginning_of_it(make_trained: Make) -> No
     text = gap(make_trained, 0.85, 0.8, [0.9, 0.4, 0.45, 0.5, 0.6])
     assert "begins to show" in text
     assert "0.400 (epoch 2) to 0.600" in text
+
+
+@pytest.mark.parametrize(
+    ("train", "last", "said"),
+    [
+        (0.899, 0.439, "Overfitting is held down"),
+        (0.901, 0.439, "It overfits"),
+        (0.899, 0.441, "Overfitting begins to show"),
+    ],
+)
+def test_ten_points_and_ten_percent_are_the_limits(train: float, last: float, said: str, make_trained: Make) -> None:
+    assert gap(make_trained, train, 0.8, [0.9, 0.6, 0.5, 0.4, last]).startswith(said)
 
 
 @pytest.mark.parametrize("train", [0.7, 0.85])

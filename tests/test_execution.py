@@ -188,7 +188,7 @@ def test_ctrl_c_twice_is_ctrl_c(apart: float, tmp_path: Path) -> None:
     with started(tmp_path) as process:
         assert process.stdout is not None
         while "cell 2 of 2" not in process.stdout.readline():
-            pass
+            assert process.poll() is None
         process.send_signal(signal.SIGINT)
         time.sleep(apart)
         interrupted(process)

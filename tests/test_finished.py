@@ -24,7 +24,8 @@ pytest_plugins = ["fixtures_runs"]
 @pytest.fixture
 def folder(picture_run: FinishedRun, tmp_path: Path) -> Path:
     """A run's folder to tamper with."""
-    return Path(shutil.copytree(picture_run.folder, tmp_path / "run"))
+    others = shutil.ignore_patterns("figures", "report.html", *(f"{name}.keras" for name in NETWORKS[1:]))
+    return Path(shutil.copytree(picture_run.folder, tmp_path / "run", ignore=others))
 
 
 def change(folder: Path, edit: Callable[[dict[str, Any]], object]) -> None:

@@ -15,7 +15,10 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 import headstart.practical
 from fixtures_runs import HOSTILE, command, make_pictures, the_one_line
-from headstart.notebook import Parameters, build_notebook, set_parameters, write_notebook
+from headstart.errors import BadRequest
+from headstart.notebook import Parameters, build_notebook, check_parameters, set_parameters, write_notebook
+from headstart.practical.data import Dataset
+from headstart.sources import Opened
 
 pytest_plugins = ["fixtures_runs"]
 
@@ -331,6 +334,28 @@ def test_the_command_needs_no_data_to_make_a_notebook(parameters_written, here: 
 
 def test_auto_becomes_cifar10_unless_it_is_executed(parameters_written) -> None:
     assert parameters_written("49", "--data", "auto")["DATA"] == "cifar10"
+
+
+def test_auto_becomes_what_was_found_where_it_is_executed(digits: Dataset, monkeypatch) -> None:
+    monkeypatch.setattr("headstart.sources.open_dataset", lambda *_: Opened(digits, "no network"))
+    found = check_parameters("49", "auto", None, 0, 20, "float32", True, print)
+    assert found.data == "digits"
+
+
+def test_without_options_it_is_twenty_epochs_of_cifar10_and_never_digits_instead(
+    parameters_written, here: Path, monkeypatch
+) -> None:
+    written = parameters_written("49")
+    assert (written["DATA"], written["EPOCHS"], written["SEED"]) == ("cifar10", 20, 0)
+    asked = []
+
+    def opened(data: str, *_: object) -> None:
+        asked.append(data)
+        raise BadRequest("there is no network")
+
+    monkeypatch.setattr("headstart.sources.open_dataset", opened)
+    assert "there is no network" in the_one_line(command("notebook", "49", "--execute"))
+    assert asked == ["cifar10"]
 
 
 def test_the_precision_is_measured_only_where_the_notebook_is_executed(here: Path, monkeypatch) -> None:

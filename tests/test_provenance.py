@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import re
 from importlib import metadata
 
 import pytest
 
-from headstart.provenance import bare, provenance
+from headstart.provenance import HERE, TRAINS, bare, provenance
 
 CODE = 'def double(x):\n    """Twice."""\n    return 2 * x  # not 3\n'
 
@@ -25,6 +26,18 @@ def test_it_names_the_libraries_that_decide_the_numbers() -> None:
     known = provenance()
     assert f"keras {metadata.version('keras')}" in known
     assert "tensorflow" in known
+
+
+def test_it_reads_every_module_that_a_training_goes_through() -> None:
+    """All that `transfer` and the study's `work` import; a recipe's numbers and a plan's are in the request."""
+    found, todo = set(), [("practical", "transfer"), ("study", "work")]
+    while todo:
+        folder, name = todo.pop()
+        found.add((folder, name))
+        text = (HERE / folder / f"{name}.py").read_text(encoding="utf-8")
+        todo += set(re.findall(r"from headstart\.(practical|study)\.(\w+) import", text)) - found
+    decides_nothing = {("practical", "environment"), ("practical", "recipe"), ("study", "plan")}
+    assert found - decides_nothing == {(folder, name) for folder, names in TRAINS.items() for name in names}
 
 
 def test_a_change_of_what_trains_changes_it(monkeypatch: pytest.MonkeyPatch) -> None:

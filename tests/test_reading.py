@@ -161,7 +161,8 @@ def test_whatever_fits_can_be_shown_and_made_a_page_of(
     from headstart.tables import show_results
 
     folder = tmp_path_factory.getbasetemp() / "whatever"
-    shutil.copytree(picture_run.folder, folder, dirs_exist_ok=True)
+    if not folder.exists():
+        shutil.copytree(picture_run.folder, folder)
     whole = holder = json.loads((picture_run.folder / "run.json").read_text())
     for key in place[:-1]:
         holder = holder[key]

@@ -249,7 +249,7 @@ class Sitting:
     files: dict[str, bytes]  # what was there when it ended
 
 
-MOMENTS = ("request.json:1", "a.npz:2", "last_layer.npz:1")
+MOMENTS = ("request.json:1", "a.npz:2", "last_layer.npz:1", "report.html:1")
 KILLED_AT_MOMENTS = """
 import os, re, signal, sys
 import tensorflow  # imported once, for all sittings; nothing of it has started yet
@@ -327,13 +327,16 @@ def test_no_epoch_that_was_reported_is_trained_again(killed_run) -> None:
     assert len(set(epochs)) == len(epochs)
     assert sittings[1].epochs == ["a 1"]
     assert sittings[2].epochs[0] == "a 2"
-    assert sittings[-1].epochs[0].startswith("last_layer")  # networks that are done are not trained again
+    assert sittings[3].epochs[0].startswith("last_layer")  # networks that are done are not trained again
+    assert sittings[4].epochs == []
 
 
 def test_what_a_kill_leaves_is_whole_and_never_looks_finished(killed_run, picture_run: FinishedRun) -> None:
     _, sittings = killed_run
     for sitting in sittings[:-1]:
         assert "run.json" not in sitting.files
+    assert {"history.csv", "models/a.keras"} <= sittings[3].files.keys()  # the last kill came just before it
+    for sitting in sittings[:-1]:
         for path, content in sitting.files.items():
             if path == "history.csv":
                 assert content == (picture_run.folder / path).read_bytes()

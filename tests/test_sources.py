@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import os
 import socket
@@ -6,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock, Timeout
 
 from headstart.download import Archive, DownloadFailed, archive_path
 from headstart.errors import BadRequest
@@ -71,6 +73,19 @@ def test_what_does_not_exist_is_refused_with_what_data_takes(data, tmp_path, mon
     monkeypatch.chdir(tmp_path)
     os.mkfifo("pipe")
     assert "cifar10, digits, auto, or a path" in refusal(data)
+
+
+def test_keras_unpacks_the_archive_in_one_process_at_a_time(tmp_path: Path, monkeypatch) -> None:
+    file = packed(archive_path(), unpacked(tmp_path / "data", images=1), mode="w")
+
+    def unpacking(name: str) -> None:
+        with pytest.raises(Timeout):
+            FileLock(f"{archive_path()}.lock").acquire(timeout=0)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("headstart.practical.data.load_dataset", unpacking)
+    with pytest.raises(BadRequest, match=r"cannot be unpacked there \(No space left on device\): make room"):
+        open_dataset("cifar10", archive=archive_of(file))
 
 
 def test_archive_and_unpacked_folder_are_the_same_data(tmp_path, no_sockets) -> None:

@@ -21,11 +21,13 @@ import pytest
 from distributed import Client, WorkerPlugin
 
 from fixtures_runs import command, make_pictures, the_one_line
+from headstart.cost import layer_work
 from headstart.errors import BadRequest, Failed
 from headstart.sources import fingerprint
 from headstart.study import Study, check_study, load_images, run_study
 from headstart.study.cluster import Data, connect, execute, own_copy
 from headstart.study.plan import Network, Plan, make_plan
+from headstart.study.reckon import passes, reckon
 from headstart.study.rows import Rows, table
 from headstart.study.subsets import few_images
 
@@ -473,6 +475,47 @@ def test_workers_elsewhere_cannot_be_measured_and_get_what_is_slow_nowhere(tmp_p
     assert check_study(**asked, elsewhere=True, precision="bfloat16").asked["precision"] == "bfloat16"
 
 
+def test_nobody_else_hears_the_studys_scheduler(client: Client) -> None:
+    scheduler = client.cluster.scheduler
+    assert scheduler.address.startswith("tcp://127.0.0.1:")
+    assert scheduler.http_server.address == "127.0.0.1"
+
+
+def test_the_command_takes_a_scheduler_that_runs(client: Client, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("headstart.precision.choose_precision", lambda asked: ("bfloat16", "measured on this machine"))
+    monkeypatch.chdir(tmp_path)
+    unmeasured = SMALL[: SMALL.index("--precision")]
+    ended = command("study", *unmeasured, "--strategies", "scratch", "--scheduler", client.scheduler.address)
+    assert (ended.status, ended.errors) == (0, "")
+    assert len(list(Path("study/rows").glob("*.json"))) == 1
+    assert json.loads(Path("study/study.json").read_text())["asked"]["precision"] == "float32"
+
+
+def test_a_trainings_work_is_counted_in_images_shown_to_the_whole_network(digits: Dataset, tiny) -> None:
+    """Forward a third, backward two thirds; two epochs, and every epoch's curve."""
+    [*networks] = tiny(strategies="practical", train_sizes="8").networks.values()
+    by_name = {network.strategy.name if network.strategy else "a": network for network in networks}
+    test_b = int(np.isin(digits.y_test, (4, 9)).sum())
+    train_a, test_a = int((~np.isin(digits.y_train, (4, 9))).sum()), len(digits.y_test) - test_b
+    assert passes(by_name["a"], digits) == pytest.approx(2 * train_a + test_a / 3 + train_a / 3)
+    assert passes(by_name["scratch"], digits) == pytest.approx(2 * 16 + 2 * (test_b + 16) / 3 + 16 / 3)
+    work = layer_work(by_name["a"].recipe)
+    for name, frozen in (("two_layers", 4), ("last_layer", 5)):
+        head = work[frozen:].sum() / work.sum()
+        expected = head * (2 * 16 + 2 * (test_b + 16) / 3) + (2 * 16 + test_b + 16) / 3
+        assert passes(by_name[name], digits) == pytest.approx(expected)
+
+
+def test_the_dry_run_reckons_with_what_was_measured(digits: Dataset, tiny, monkeypatch) -> None:
+    monkeypatch.setattr("headstart.study.reckon.measure", lambda dataset, precision: (0.36, 36.0))
+    plan = tiny(strategies="scratch", train_sizes="8")
+    [network] = plan.networks.values()
+    hours = (36 + 0.36 * passes(network, digits)) / 3600
+    assert f"1 are not trained yet: {hours:,.1f} hours" in reckon(plan, [network], digits)
+    assert f"{hours:,.1f}" != "0.0"
+    assert "0 are not trained yet: 0.0 hours" in reckon(plan, [], digits)
+
+
 def test_a_dry_run_counts_and_reckons_and_trains_nothing(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     dry = command("study", *SMALL, "--strategies", "practical,A5B", "--dry-run")
@@ -491,6 +534,8 @@ def test_a_dry_run_counts_and_reckons_and_trains_nothing(tmp_path: Path, monkeyp
         ("--images", "0"),
         ("--scheduler", "tcp://127.0.0.1:9"),
         ("--scheduler", "nonsense"),
+        ("--out", "x" * 300),
+        ("--out", "/dev/null/study"),
     ],
     ids=" ".join,
 )

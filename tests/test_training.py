@@ -63,7 +63,7 @@ def train_plainly(network: keras.Model, part: Dataset, recipe: Recipe, frozen: i
 
 @pytest.mark.parametrize(
     ("pair", "given"),
-    [((5, 0), {}), ((5, 0), {"optimizer": "adam"}), ((3, 2), {"decay": "linear", "weight_decay": 0.5}), ((5, 5), {})],
+    [((5, 0), {}), ((5, 0), {"optimizer": "adam"}), ((3, 2), {"decay": "cosine", "weight_decay": 0.5}), ((5, 5), {})],
 )
 def test_any_strategy_is_trained_as_a_plain_loop_over_one_and_the_same_course_would(
     pair: tuple[int, int], given: dict[str, Any], tiny_run: TinyRun, copy_network: Callable[[keras.Model], keras.Model]

@@ -565,7 +565,7 @@ def test_two_processes_share_a_search_and_a_kill_costs_one_trial(tmp_path: Path)
             processes.append(process)
             next(line for line in process.stdout or () if line.startswith("trial"))
         processes[0].kill()
-        assert "validation_accuracy" in processes[1].communicate()[0]
+        assert "validation_accuracy" in processes[1].communicate(timeout=300)[0]
     assert processes[1].returncode == 0
     assert len(pd.read_csv(tmp_path / "trials.csv")) == 5
     states = Counter(trial.state.name for trial in open_study(tmp_path, "a", 1).trials)

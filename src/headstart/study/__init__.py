@@ -76,9 +76,12 @@ def check_study(
     folder = Path(out)
     check_images(images)
     check_precision(precision)
-    held = names_in(folder)
-    if folder.is_file() or (held and not held & {"rows", "study.json"}):
-        raise BadRequest(f"--out {folder}: it holds something else; name a folder that is new, empty or holds a study")
+    with mendable(folder):
+        held = names_in(folder)
+        if folder.is_file() or (held and not held & {"rows", "study.json"}):
+            raise BadRequest(
+                f"--out {folder}: it holds something else; name a folder that is new, empty or holds a study"
+            )
     dataset, source = load_images(data, images, say)
     stored = stored_precision(folder)
     if precision == "auto" and (stored or elsewhere):

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 DATASETS: dict[str, Dataset] = {}  # this worker's, by fingerprint: a running scheduler may have several studies
 ONE_AT_A_TIME = Lock()  # in a worker of several threads: Keras' random state is one for all of them
-ANY_PORT = ":0"
+ANY_PORT = "127.0.0.1:0"  # of this machine: without an address, Dask would listen on all
 IN_FLIGHT = 3  # networks a worker that are handed out ahead
 
 T = TypeVar("T")

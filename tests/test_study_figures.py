@@ -1,0 +1,88 @@
+"""A study's figures show the numbers that they are given."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.axes import Axes
+
+from headstart.study.figures import plot_depth, plot_map, plot_sizes
+
+NUMBERS = {"train_images": 1000.0, "train_size": "1.0"}
+
+
+def summary(*rows: dict[str, object]) -> pd.DataFrame:
+    return pd.DataFrame([{**NUMBERS, **row} for row in rows])
+
+
+def intervals(ax: Axes) -> dict[str, list[tuple[float, float, float]]]:
+    """Each curve's (low, mean, high) from left to right, in points, by the first word of its legend."""
+    told = {}
+    for bars, label in zip(*ax.get_legend_handles_labels(), strict=True):
+        means = bars.lines[0].get_ydata()
+        ends = [segment[:, 1] for segment in bars.lines[2][0].get_segments()]
+        told[label.split(":")[0]] = [(*sorted(end), mean) for end, mean in zip(ends, means, strict=True)]
+    return {name: [(low, mean, high) for low, high, mean in values] for name, values in told.items()}
+
+
+def test_the_depth_figure_has_a_curve_a_kind_of_copy_in_points() -> None:
+    figure = plot_depth(
+        summary(
+            {"strategy": "A1B", "difference": 0.01, "low": -0.02, "high": 0.03},
+            {"strategy": "A5B", "difference": -0.04, "low": -0.07, "high": 0.01},
+            {"strategy": "A1B+", "difference": 0.02, "low": 0.01, "high": 0.04},
+            {"strategy": "last_layer", "difference": 0.5, "low": 0.5, "high": 0.5},
+        ),
+        "made-up images",
+    )
+    assert figure is not None
+    [ax] = figure.axes
+    told = intervals(ax)
+    assert list(told) == ["AnB", "AnB+"]
+    assert told["AnB"] == [pytest.approx((-2, 1, 3)), pytest.approx((-7, -4, 1))]
+    assert told["AnB+"] == [pytest.approx((1, 2, 4))]
+    assert list(ax.get_xticks()) == [1, 5]
+    assert "1,000 training images" in figure.get_suptitle()
+    assert "made-up images" in figure.get_suptitle()
+
+
+def test_the_figure_of_sizes_goes_from_few_images_to_many() -> None:
+    few = {"train_images": 20.0, "train_size": "10"}
+    figure = plot_sizes(
+        summary(
+            {"strategy": "two_layers", "difference": 0.01, "low": 0.0, "high": 0.03},
+            {"strategy": "two_layers", "difference": 0.1, "low": 0.07, "high": 0.12, **few},
+        ),
+        "made-up images",
+    )
+    assert figure is not None
+    [ax] = figure.axes
+    assert intervals(ax) == {"two_layers": [pytest.approx((7, 10, 12)), pytest.approx((0, 1, 3))]}
+    assert ax.get_xscale() == "log"
+    [bars] = ax.containers
+    assert bars.lines[0].get_xdata().tolist() == [20, 1000]
+
+
+def test_there_is_no_figure_of_one_size_and_none_without_depths() -> None:
+    alone = summary({"strategy": "last_layer", "difference": 0.01, "low": 0.0, "high": 0.03})
+    assert plot_sizes(alone, "made-up images") is None
+    assert plot_depth(alone, "made-up images") is None
+
+
+def test_the_map_is_symmetric_with_the_gain_in_points_in_its_fields() -> None:
+    judged = pd.DataFrame({"classes_b": ["cat,dog", "cat,ship"], "mean": [-0.021, 0.034]})
+    figure = plot_map(judged, ("cat", "dog", "$ship$", "ship"), "made-up images", "two_layers", "1.0")
+    ax, bar = figure.axes
+    [picture] = ax.images
+    gain = np.ma.filled(picture.get_array(), np.nan)
+    expected = np.full((4, 4), np.nan)
+    expected[0, 1] = expected[1, 0] = -2.1
+    expected[0, 3] = expected[3, 0] = 3.4
+    np.testing.assert_allclose(gain, expected)
+    assert picture.get_clim() == pytest.approx((-3.4, 3.4))  # white is no difference
+    texts = {tuple(int(at) for at in text.get_position()): text.get_text() for text in ax.texts}
+    assert texts == {(1, 0): "-2.1", (0, 1): "-2.1", (3, 0): "+3.4", (0, 3): "+3.4"}
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["cat", "dog", "$ship$", "ship"]
+    assert "points of test accuracy" in bar.get_ylabel()
+    assert "two_layers" in figure.get_suptitle()
