@@ -310,16 +310,15 @@ def test_a_lost_scheduler_is_told_and_the_rows_stay(tiny, digits: Dataset, tmp_p
     assert sum(Rows(tmp_path).read(key) is not None for key in plan.networks) >= 2
 
 
-def test_workers_may_load_a_copy_of_their_own(tiny, tmp_path: Path) -> None:
+def test_workers_may_load_a_copy_of_their_own(client: Client, tiny, tmp_path: Path) -> None:
     part, _ = load_images("digits", 0.3)
     data = fingerprint(part)
     plan = make_plan(part, data, pairs="4,9", seeds=1, strategies="scratch", epochs=1)
     sent, loaded = Rows(tmp_path / "sent"), Rows(tmp_path / "loaded")
     load = partial(own_copy, data, "digits", 0.3)
     assert len(pickle.dumps(Data(data, load))) < 10_000  # no image is in it
-    for rows, how in ((sent, None), (loaded, load)):
-        with connect(workers=1, scheduler=None) as client:
-            execute(plan, rows, part, client, well, how)
+    for rows, how in ((loaded, load), (sent, None)):  # first what they load: they have no such data yet
+        execute(plan, rows, part, client, well, how)
     ours, theirs = results_of(plan, loaded, part), results_of(plan, sent, part)
     pd.testing.assert_frame_equal(ours.drop(columns="seconds"), theirs.drop(columns="seconds"))
 
@@ -350,9 +349,7 @@ def test_one_that_fails_by_chance_is_tried_again(tiny, digits: Dataset, tmp_path
     assert sorted(watched.begun()) == sorted([watched.begun()[0], *plan.networks])
 
 
-def test_one_that_fails_again_is_set_aside_and_the_rest_finish(
-    client: Client, tiny, digits: Dataset, tmp_path: Path
-) -> None:
+def test_one_that_fails_again_is_set_aside_and_the_rest_finish(tiny, digits: Dataset, tmp_path: Path) -> None:
     good, bad = tiny(seeds=1), tiny(seeds=1, pairs="3,5")
     broken = [replace(cell, network=spoil(cell.network)) for cell in bad.cells]
     study = Study(Plan((*good.cells, *broken)), digits, "a test", ASKED, tmp_path / "study")
