@@ -21,7 +21,12 @@ def cpuinfo(folder: Path, text: str) -> Path:
 
 @pytest.fixture(autouse=True)
 def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
+    everything = tf.config.list_physical_devices
+
+    def devices(kind: str | None = None) -> list[tf.config.PhysicalDevice]:
+        return [device for device in everything(kind) if device.device_type != "GPU"]
+
+    monkeypatch.setattr(tf.config, "list_physical_devices", devices)
 
 
 @pytest.fixture
