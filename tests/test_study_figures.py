@@ -20,10 +20,10 @@ def intervals(ax: Axes) -> dict[str, list[tuple[float, float, float]]]:
     """Each curve's (low, mean, high) from left to right, in points, by the first word of its legend."""
     told = {}
     for bars, label in zip(*ax.get_legend_handles_labels(), strict=True):
-        means = bars.lines[0].get_ydata()
-        ends = [segment[:, 1] for segment in bars.lines[2][0].get_segments()]
-        told[label.split(":")[0]] = [(*sorted(end), mean) for end, mean in zip(ends, means, strict=True)]
-    return {name: [(low, mean, high) for low, high, mean in values] for name, values in told.items()}
+        segments = bars.lines[2][0].get_segments()
+        of_curve = zip(bars.lines[0].get_ydata(), segments, strict=True)
+        told[label.split(":")[0]] = [(min(ends[:, 1]), mean, max(ends[:, 1])) for mean, ends in of_curve]
+    return told
 
 
 def test_the_depth_figure_has_a_curve_a_kind_of_copy_in_points() -> None:
