@@ -7,7 +7,6 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -29,8 +28,9 @@ def words(figure: Figure) -> str:
     return figure.get_suptitle()
 
 
-def legend(ax: Axes) -> list[str]:
-    return [text.get_text() for text in ax.get_legend().get_texts()]
+def legend(figure: Figure) -> list[str]:
+    (drawn,) = figure.legends
+    return [text.get_text() for text in drawn.get_texts()]
 
 
 def test_a_networks_figure_shows_loss_and_accuracy_of_training_and_test(make_trained: Callable[..., Trained]) -> None:
@@ -42,10 +42,10 @@ def test_a_networks_figure_shows_loss_and_accuracy_of_training_and_test(make_tra
     assert "%" in right.get_ylabel()
     for ax, quantity, scale in ((left, "loss", 1), (right, "accuracy", 100)):
         assert "epoch" in ax.get_xlabel()
-        assert [label.split()[0] for label in legend(ax)] == ["training", "test"]
         for line, part in zip(ax.lines, ("train", "test"), strict=True):
             np.testing.assert_allclose(line.get_xdata(), [1, 2, 3, 4, 5])
             np.testing.assert_allclose(line.get_ydata(), scale * trained.history[f"{part}_{quantity}"])
+    assert [label.split()[0] for label in legend(figure)] == ["training", "test"]
     assert "Fine-tuning one layer" in words(figure)
     assert "81.0%" in words(figure)
 
@@ -58,8 +58,8 @@ def test_the_comparison_shows_every_strategys_curve_and_its_last_accuracy_with_i
     assert "epoch" in left.get_xlabel()
     assert "accuracy" in left.get_ylabel()
     assert "95% interval" in right.get_ylabel()
-    assert legend(left) == ["From scratch", "Fine-tuning one layer", "Fine-tuning two layers"]
-    assert [label.get_text().split() for label in right.get_xticklabels()] == [name.split() for name in legend(left)]
+    assert legend(figure) == ["From scratch", "Fine-tuning one layer", "Fine-tuning two layers"]
+    assert [label.get_text().split() for label in right.get_xticklabels()] == [name.split() for name in legend(figure)]
     for trained, line, bar in zip(three, left.lines, right.containers, strict=True):
         np.testing.assert_allclose(line.get_ydata(), 100 * trained.history["test_accuracy"])
         (segment,) = bar[2][0].get_segments()
@@ -86,9 +86,9 @@ def test_every_figure_says_whose_images_these_are(three: list[Trained]) -> None:
 
 def test_five_strategies_are_all_drawn(make_trained: Callable[..., Trained]) -> None:
     five = [make_trained(f"A{n}B", 60 + n) for n in range(1, 6)]
-    left, right = plot_comparison(five, DATA).axes
-    assert legend(left) == [trained.name for trained in five]
-    assert len(right.containers) == 5
+    figure = plot_comparison(five, DATA)
+    assert legend(figure) == [trained.name for trained in five]
+    assert len(figure.axes[1].containers) == 5
 
 
 @pytest.mark.parametrize(
@@ -106,16 +106,29 @@ def test_odd_numbers_are_drawn_without_a_warning(
 ) -> None:
     trained = make_trained("scratch", right, curves=curves)
     for figure in (plot_network(trained, DATA), plot_comparison([trained, trained], DATA)):
-        figure.canvas.draw()
+        figure.draw_without_rendering()
         for ax in figure.axes:
             assert np.isfinite([*ax.get_xlim(), *ax.get_ylim()]).all()
 
 
-def test_epochs_are_whole_numbers_on_the_axis(make_trained: Callable[..., Trained]) -> None:
-    figure = plot_network(make_trained(), DATA)
-    figure.canvas.draw()
-    for ax in figure.axes:
-        assert all(float(tick).is_integer() for tick in ax.get_xticks())
+@pytest.mark.parametrize("epochs", [1, 5, 20, 100])
+def test_the_epochs_on_the_axis_are_whole_the_first_and_the_last_among_them(
+    epochs: int, make_trained: Callable[..., Trained]
+) -> None:
+    curves = {f"{part}_{quantity}": [0.5] * epochs for part in ("train", "test") for quantity in ("loss", "accuracy")}
+    trained = make_trained(curves=curves)
+    for ax in (*plot_network(trained, DATA).axes, plot_comparison([trained], DATA).axes[0]):
+        ticks = ax.get_xticks()
+        assert all(float(tick).is_integer() for tick in ticks)
+        assert {1, epochs} <= set(ticks)
+        assert len(ticks) <= 6
+
+
+def test_the_legend_hides_nothing(three: list[Trained]) -> None:
+    for figure in (plot_network(three[0], DATA), plot_comparison(three, DATA)):
+        figure.draw_without_rendering()
+        below = figure.legends[0].get_window_extent()
+        assert all(below.y1 < ax.get_tightbbox().y0 for ax in figure.axes)
 
 
 def test_nothing_is_cut_off_and_the_saved_picture_is_not_blank(three: list[Trained], tmp_path: Path) -> None:
@@ -154,5 +167,5 @@ def test_the_examples_show_images_of_every_class_in_its_own_column(tiny_run: Tin
 def test_a_class_of_few_images_leaves_the_rest_of_its_column_empty(tiny_run: TinyRun) -> None:
     few = replace(tiny_run.part_b, x_train=tiny_run.part_b.x_train[:3], y_train=np.array([0, 1, 1]))
     figure = plot_examples(tiny_run.part_a, few, rows=4)
-    figure.canvas.draw()
+    figure.draw_without_rendering()
     assert sum(bool(ax.images) for ax in figure.axes) == 8 * 4 + 3

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import tensorflow as tf
@@ -117,5 +118,5 @@ def test_the_measurement_divides_float32s_time_by_bfloat16s(monkeypatch: pytest.
             now[0] += self.seconds
 
     monkeypatch.setattr("headstart.practical.network.build_network", Network)
-    monkeypatch.setattr("headstart.precision.time.perf_counter", lambda: now[0])
+    monkeypatch.setattr("headstart.precision.time", SimpleNamespace(perf_counter=lambda: now[0]))
     assert measure_gain() == pytest.approx(1.5)

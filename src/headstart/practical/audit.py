@@ -1,7 +1,9 @@
 """
 ## The audit
 
-Each rule of the practical and of the method is checked against the networks and numbers of this very run.
+The practical's and the method's rules about split, networks, training and report are checked against the networks and
+numbers of this very run. What was chosen in the first cell (registration number, images, epochs) is taken as it stands
+there.
 """
 
 from __future__ import annotations

@@ -162,12 +162,11 @@ def settled(trained: Trained) -> int:
 # %%
 def describe_effect(scratch: Trained, transfers: Sequence[Trained], pairs: pd.DataFrame) -> str:
     """Whether there was a head start (more than a point after the first epoch), and a better end."""
-    first = {trained.name: trained.history["test_accuracy"].iloc[0] for trained in (scratch, *transfers)}
-    rows = {trained.name: find_pair(trained, scratch, pairs) for trained in transfers}
-    sure = [trained for trained in transfers if rows[trained.name]["significant"]]
-    ahead = [trained for trained in transfers if first[trained.name] > first["scratch"] + 0.01]
-    better = [trained for trained in sure if rows[trained.name]["difference"] > 0]
-    worse = [trained for trained in sure if rows[trained.name]["difference"] < 0]
+    to_beat = scratch.history["test_accuracy"].iloc[0] + 0.01
+    ahead = [trained for trained in transfers if trained.history["test_accuracy"].iloc[0] > to_beat]
+    gains = [(trained, find_pair(trained, scratch, pairs)) for trained in transfers]
+    better = [trained for trained, row in gains if row["significant"] and row["difference"] > 0]
+    worse = [trained for trained, row in gains if row["significant"] and row["difference"] < 0]
     start, end = "a head start" if ahead else "no head start", "a better end" if better else "no better end"
     return (
         f"The effect of transfer learning: {start}, {'and' if bool(ahead) == bool(better) else 'but'} {end}. After the "
@@ -182,13 +181,18 @@ def name_all(strategies: Sequence[Trained]) -> str:
     return f"{names or 'none'} {'are' if len(strategies) > 1 else 'is'}"
 
 
+def caution(data: str) -> list[str]:
+    """What has to be said first where the images are not CIFAR-10 as Keras loads it."""
+    copies = "with CIFAR-10 as Keras loads it, the figures may come out a little different"
+    words = {"scikit": "the figures say nothing about CIFAR-10", "CIFAR-10 images": copies}
+    return [f"These are {data}: {limit}." for kind, limit in words.items() if data.startswith(kind)]
+
+
 def conclude(strategies: Sequence[Trained], pairs: pd.DataFrame, data: str) -> list[str]:
     """The conclusions, a paragraph each; `strategies` begins with the one from scratch."""
     scratch, *transfers = strategies
-    copies = "with CIFAR-10 as Keras loads it, the figures may come out a little different"
-    caution = {"scikit": "the figures say nothing about CIFAR-10", "CIFAR-10 images": copies}
     return [
-        *[f"These are {data}: {words}." for kind, words in caution.items() if data.startswith(kind)],
+        *caution(data),
         describe_best(strategies, pairs),
         describe_effect(scratch, transfers, pairs),
         *(describe_transfer(trained, scratch, pairs) for trained in transfers),

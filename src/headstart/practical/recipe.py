@@ -46,7 +46,7 @@ steps; there, what holds overfitting down may count otherwise.
 
 Part A is trained with `RECIPE_A`. The three strategies on part B share `RECIPE_B`, so that none gets a longer
 training, a better learning rate or more augmentation than another. It was chosen by the mean accuracy of all three, on
-validation images of two other pairs of classes (cat and dog, automobile and ship), and is close to the best of the 18
+validation images of two pairs of classes (cat and dog, automobile and ship), and is close to the best of the 18
 recipes that were tried. The earlier hand-made one, with half the learning rate and more dropout, was 0.6 points worse
 on average: 1.8 for fine-tuning the last layer, nothing for the other two. Muon came later, for the network from
 scratch, which alone has convolutions to train: on these pairs it had 0.3 and 0.9 points more than with Adam, which may
