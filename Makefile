@@ -18,10 +18,10 @@ test: .venv/.dev  ## all checks and tests
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
-	.venv/bin/pytest --numprocesses 2 --dist loadfile
+	.venv/bin/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test-faults: .venv/.dev  ## a kill and a full disk at every file operation, 100 kills of a study: about an hour
-	.venv/bin/pytest -m slow
+	.venv/bin/pytest -m slow --timeout 0
 
 bench: .venv/.installed  ## side by side with a plain Keras script; QUICK=1 takes minutes, DATA names the images
 	.venv/bin/python benchmarks/bench.py --data $(DATA) $(if $(QUICK),--quick)

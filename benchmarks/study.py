@@ -1,12 +1,14 @@
-"""How a study scales: one worker and two, what a task costs besides its training, and memory over hundreds of networks.
+"""How a study scales: threads and workers, what a task costs besides its training, and memory over many networks.
 
+    python benchmarks/study.py threads [--data digits] [--precision float32]
     python benchmarks/study.py scale [--data digits] [--pairs 4-random] [--images 1.0] [--epochs 20] [--precision ...]
     python benchmarks/study.py watch FOLDER PID
 
-`scale` does one and the same study with one worker and with two, in turn, three times; its last line is JSON. The
-results have to be equal. `watch`, beside a running `headstart study --out FOLDER` whose process is PID, notes every
-five seconds how many networks are trained and how much memory the largest worker takes, until the study ends; it
-writes benchmarks/study-memory.csv and docs/study-memory.png.
+`threads` trains network A in one process with two threads, in one with one thread, and in two processes with one thread
+each at the same time, in turn, three times. `scale` does one and the same study with one worker and with two, in turn,
+three times; the results have to be equal. The last line of either is JSON. `watch`, beside a running `headstart study
+--out FOLDER` whose process is PID, notes every five seconds how many networks are trained and how much memory the
+largest worker takes, until the study ends; it writes benchmarks/study-memory.csv and docs/study-memory.png.
 """
 
 import argparse
@@ -14,33 +16,81 @@ import json
 import statistics
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from functools import cache
+from itertools import chain
+from multiprocessing import get_context
 from pathlib import Path
 
 from distributed import WorkerPlugin
 
 HERE = Path(__file__).parent
 ROUNDS = 3
+IMAGES, EPOCHS = 2048, 8  # of the measurement of threads
 SEEDS = 5  # of the study that trains nothing
 
 
 def main():
     parser = argparse.ArgumentParser()
     commands = parser.add_subparsers(dest="command", required=True)
-    scaling = commands.add_parser("scale")
-    scaling.add_argument("--data", default="digits")
+    threading, scaling = commands.add_parser("threads"), commands.add_parser("scale")
+    for measuring in (threading, scaling):
+        measuring.add_argument("--data", default="digits")
+        measuring.add_argument("--precision", default="float32")
     scaling.add_argument("--pairs", default="4-random")
     scaling.add_argument("--images", type=float, default=1.0)
     scaling.add_argument("--epochs", type=int, default=20)
-    scaling.add_argument("--precision", default="float32")
     watching = commands.add_parser("watch")
     watching.add_argument("folder", type=Path)
     watching.add_argument("pid", type=int)
     options = vars(parser.parse_args())
-    if options.pop("command") == "watch":
-        watch(**options)
-    else:
-        print(json.dumps({**scale(options), **tasks(options["data"])}))
+    match options.pop("command"):
+        case "watch":
+            watch(**options)
+        case "threads":
+            print(json.dumps(threads(**options)))
+        case "scale":
+            print(json.dumps({**scale(options), **tasks(options["data"])}))
+
+
+def threads(data, precision):
+    """Milliseconds that each process trains on an image of part A, and how much faster two of them are together."""
+    from headstart.practical.environment import set_up
+    from headstart.practical.recipe import RECIPE_A
+    from headstart.sources import open_dataset
+    from headstart.study.reckon import sample
+    from headstart.study.work import prepare
+
+    few = sample(open_dataset(data, print).dataset, IMAGES)
+    recipe = replace(RECIPE_A, precision=precision)
+    ways = {"one of two threads": (1, set_up), "one of one thread": (1, prepare), "each of two": (2, prepare)}
+    milliseconds = {name: [] for name in ways}
+    for number in range(ROUNDS):
+        for name, (processes, initializer) in ways.items():
+            pools = [ProcessPoolExecutor(1, get_context("spawn"), initializer) for _ in range(processes)]
+            for epochs in (3, EPOCHS):  # first TensorFlow is imported, so that all begin at the same time
+                trained = [pool.submit(train_a, few, replace(recipe, epochs=epochs)) for pool in pools]
+                seconds = [end.result() for end in trained]
+            for pool in pools:
+                pool.shutdown()
+            milliseconds[name].append(1000 * statistics.median(chain.from_iterable(seconds)) / len(few.x_train))
+            print(f"round {number + 1} of {ROUNDS}, {name}: {milliseconds[name][-1]:.3f} ms", flush=True)
+    two = milliseconds.pop("each of two")
+    ratios = {
+        name: statistics.median(2 * one / each for one, each in zip(taken, two, strict=True))
+        for name, taken in milliseconds.items()
+    }
+    return {"milliseconds": {**milliseconds, "each of two": two}, "times_as_fast_as": ratios}
+
+
+def train_a(part, recipe):
+    """In another process: each epoch's seconds, but the first's and the last's, when the other may have ended."""
+    from headstart.practical.network import build_network, colour_statistics
+    from headstart.practical.training import train
+
+    network = build_network(len(part.class_names), recipe, colour_statistics(part.x_train), seed=0)
+    return train(network, part, recipe).history["seconds"].iloc[1:-1].tolist()
 
 
 def scale(asked):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Callable
@@ -28,6 +29,24 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # How long an example takes says more of the machine's other work than of ours.
 settings.register_profile("headstart", deadline=None)
 settings.load_profile("headstart")
+
+# A file is one process's: those that take minutes go first, or at the end one process waits for the other.
+LONGEST = (
+    *("test_study", "test_tuning", "test_report_pages", "test_runs", "test_training", "test_faults"),
+    *("test_execution", "test_cli", "test_precision", "test_machines"),
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Within a file, their random order stays."""
+    place = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(LONGEST)))
+
+
+def pytest_collection_finish() -> None:
+    """What imports have left is no garbage: no training need look through it (Keras collects after each)."""
+    gc.collect()
+    gc.freeze()
 
 
 @dataclass(frozen=True, repr=False)

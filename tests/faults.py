@@ -42,7 +42,7 @@ from fixtures_runs import contents
 from headstart import execution, notebook
 from headstart.cli import status_of
 from headstart.practical import audit, environment, figures, network, recipe, training, transfer
-from headstart.study import cluster, work
+from headstart.study import cluster, work, worker
 from headstart.study import figures as study_figures
 
 DIGITS = ("--data", "digits", "--epochs", "2", "--precision", "float32")
@@ -161,7 +161,11 @@ class Completed(list[Future]):
 def connect(*_: Any) -> Iterator[Any]:
     """A cluster without processes."""
     yield SimpleNamespace(
-        register_plugin=lambda plugin: cluster.DATASETS.update({plugin.data: plugin.load()}),
+        status="running",
+        cluster=None,
+        nthreads=dict,
+        register_plugin=lambda plugin: worker.DATASETS.update({plugin.name: plugin.load()}),
+        unregister_worker_plugin=worker.DATASETS.pop,
         scheduler_info=lambda n_workers: {"n_workers": 1},
         submit=lambda task, *given, **_: Future(task, *given),
     )
@@ -173,7 +177,7 @@ def pretend() -> None:
     audit.audit = lambda *_: pd.DataFrame([{"rule": "none", "holds": True, "evidence": "none"}])
     environment.describe_environment = lambda: {"python": "3"}
     cluster.connect, cluster.as_completed, work.train_network = connect, Completed, train_network
-    for name in ("plot_depth", "plot_sizes", "plot_map"):
+    for name in ("plot_depth", "plot_sizes", "plot_map", "plot_predictors"):
         setattr(study_figures, name, lambda *_: Figure(figsize=(1, 1)))
 
 

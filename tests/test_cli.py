@@ -228,6 +228,23 @@ def test_a_usage_error_takes_one_line_too(arguments: tuple[str, ...], words: str
     assert ended.output == ""
 
 
+@pytest.mark.parametrize(
+    ("name", "missing", "extra"),
+    [("study", "distributed", "study"), ("study", "dask", "study"), ("tune", "optuna", "tune")]
+    + [("notebook", module, "notebook") for module in ("jupytext", "nbclient", "nbformat")],
+)
+def test_what_comes_with_an_extra_is_named_where_it_is_missing(
+    name: str, missing: str, extra: str, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = ("study.cluster", "tuning", "notebook", "execution")
+    for module in [known for known in sys.modules if known.startswith(tuple(f"headstart.{one}" for one in ours))]:
+        monkeypatch.delitem(sys.modules, module)  # it is imported anew
+    monkeypatch.setitem(sys.modules, missing, None)
+    line = the_one_line(command(name))
+    assert f"{name}: {missing} is not installed; in headstart's folder: pip install '.[{extra}]'" in line
+    assert not list(here.iterdir())
+
+
 def test_without_a_command_the_help_is_shown() -> None:
     ended = command()
     assert "notebook" in ended.output
@@ -241,12 +258,18 @@ def test_help_ends_well(arguments: tuple[str, ...]) -> None:
     assert "Usage: " in ended.output
 
 
-def test_help_names_the_commands_and_the_common_options() -> None:
+def test_help_names_the_commands_the_common_options_and_where_the_files_go() -> None:
     commands = command("--help").output
     assert all(name in commands for name in ("run", "notebook", "study", "report", "predict", "data"))
     for name in ("run", "notebook"):
         options = command(name, "--help").output
         assert all(option in options for option in ("--data", "--seed", "--epochs", "--out", "--classes"))
+    for name, default in (
+        ("run", "runs/<number>-"),
+        ("notebook", "practical-<number>.ipynb"),
+        ("tune", "tuning-<part>"),
+    ):
+        assert default in command(name, "--help").output
 
 
 # How it ends

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-SAMPLE = ("run:kill:23", "run:full:70", "study:kill:29", "executed:kill:4", "run:slow:60")
+SAMPLE = ("run:kill:23", "run:full:70", "study:kill:29", "executed:kill:4", "run:slow:90")
 EVERY = [
     f"{work}:{fault}:1" for work in ("run", "report", "study", "notebook", "executed") for fault in ("kill", "full")
 ]

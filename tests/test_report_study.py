@@ -98,7 +98,16 @@ def test_the_command_of_a_study_that_fell_back_to_the_digits_names_them(study: P
 def test_the_conclusions_are_all_there(study: Path) -> None:
     results = pd.read_csv(study / "results.csv", dtype={"train_size": str}, keep_default_na=False)
     shown = describe_study(study)
-    assert shown["conclusions"] == conclude(results, shown["study"]["dataset"]["class_names"], len(results))
+    assert shown["conclusions"] == conclude(
+        results, shown["study"]["dataset"]["class_names"], len(results), "made-up images"
+    )
+
+
+def test_a_loss_that_is_not_finite_is_told(study: Path) -> None:
+    results = pd.read_csv(study / "results.csv", dtype={"train_size": str})
+    results.loc[0, "test_loss"] = None
+    results.to_csv(study / "results.csv", index=False)
+    assert any("The loss of 1 networks is not finite" in told for told in describe_study(study)["conclusions"])
 
 
 def test_a_study_that_is_not_done_says_so(study: Path) -> None:

@@ -201,7 +201,7 @@ def test_dollars_in_class_names_are_no_formula(here: Path) -> None:
 
     figure, _ = plt.subplots()
     finish(figure, r"Three ways to learn “$\bad$ or $x?”", "images from the folder “$\\oops$”")
-    figure.canvas.draw()
+    figure.draw_without_rendering()
     assert r"$\bad$" in figure.get_suptitle()
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import shutil
 import signal
+import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
@@ -23,25 +25,31 @@ from distributed import Client, WorkerPlugin
 from fixtures_runs import command, make_pictures, the_one_line
 from headstart.cost import layer_work
 from headstart.errors import BadRequest, Failed
+from headstart.practical.recipe import RECIPE_B
 from headstart.sources import fingerprint
-from headstart.study import Study, check_study, load_images, run_study
-from headstart.study.cluster import Data, connect, execute, own_copy
+from headstart.study import Progress, Study, check_study, load_images, run_study
+from headstart.study.cluster import connect, execute, usual_workers
 from headstart.study.plan import Network, Plan, make_plan
 from headstart.study.reckon import passes, reckon
 from headstart.study.rows import Rows, table
 from headstart.study.subsets import few_images
+from headstart.study.worker import Data, own_copy
 
 if TYPE_CHECKING:
     from headstart.practical.data import Dataset
+
+pytest_plugins = ["fixtures_runs"]
 
 BEFORE = frozenset(os.environ)
 MEASURED = ["test_accuracy", "test_loss", "train_accuracy", "train_loss"]
 
 
 @pytest.fixture(scope="module")
-def client() -> Iterator[Client]:
-    with connect(workers=2, scheduler=None) as client:
-        yield client
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))  # for decoded pictures
+        with connect(workers=2, scheduler=None) as client:
+            yield client
 
 
 def tiny_plans(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Plan]:
@@ -146,12 +154,25 @@ def intra_op_threads() -> int:
     return tf.config.threading.get_intra_op_parallelism_threads()
 
 
-def test_one_worker_gives_the_same_numbers_as_two(finished: tuple[Plan, Rows], digits: Dataset, tmp_path: Path) -> None:
+def test_one_worker_gives_the_same_numbers_as_two(
+    finished: tuple[Plan, Rows], digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where its process is renewed, as it is for what each network leaves behind."""
     plan, rows = finished
-    alone = Rows(tmp_path)
+    few = Plan(tuple(cell for cell in plan.cells if cell.network.train_size == "8" or cell.network.part == "a"))
+    alone, processes = Rows(tmp_path), list[int]()
+    for name, number in (("RENEW_AFTER", 2), ("IN_FLIGHT", 1)):
+        monkeypatch.setattr(f"headstart.study.cluster.{name}", number)
     with connect(workers=1, scheduler=None) as client:
-        execute(plan, alone, digits, client, well)
-    ours, theirs = results_of(plan, alone, digits), results_of(plan, rows, digits)
+
+        def note(network: Network, error: str) -> None:
+            well(network, error)
+            processes.extend(client.run(os.getpid).values())
+
+        execute(few, alone, digits, client, note)
+    assert len(processes) == len(few.networks)
+    assert len(set(processes)) > 1
+    ours, theirs = results_of(few, alone, digits), results_of(few, rows, digits)
     pd.testing.assert_frame_equal(ours.drop(columns="seconds"), theirs.drop(columns="seconds"))
 
 
@@ -187,26 +208,24 @@ def test_smaller_sets_are_parts_of_larger_ones_and_every_class_has_its_share(dig
 
 
 def test_what_is_there_is_not_trained_again_and_a_larger_plan_adds_to_it(
-    client: Client, tiny, digits: Dataset, tmp_path: Path
+    client: Client, tiny, finished: tuple[Plan, Rows], digits: Dataset, tmp_path: Path
 ) -> None:
-    rows, done = Rows(tmp_path), []
-    small, larger = tiny(strategies="last_layer"), tiny(strategies="last_layer,two_layers", seeds=2)
-    execute(small, rows, digits, client, heard(done))
-    assert len(done) == 3
-    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "rows").iterdir()}
-
-    done.clear()
+    small, there = finished
+    shutil.copytree(there.folder, tmp_path / "study")
+    rows, done, larger = Rows(tmp_path / "study"), [], tiny(strategies="A3B", seeds=2)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "study" / "rows").iterdir()}
     execute(larger, rows, digits, client, heard(done))
-    assert set(done) == larger.networks.keys() - small.networks.keys()
+    assert sorted(done) == sorted(larger.networks.keys() - small.networks.keys())
+    assert len(done) == 1 + 3  # a strategy of the seed that was there, and all of another
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
 def test_a_source_from_an_earlier_sitting_is_not_trained_again(
-    client: Client, tiny, digits: Dataset, tmp_path: Path
+    client: Client, tiny, finished: tuple[Plan, Rows], digits: Dataset, tmp_path: Path
 ) -> None:
-    plan, rows, done = tiny(), Rows(tmp_path), []
-    execute(plan, rows, digits, client, heard(done))
-    undisturbed = results_of(plan, rows, digits)
+    plan, done = tiny(), []
+    undisturbed = results_of(plan, finished[1], digits)
+    assert len(undisturbed) == len(plan.cells)
     [source] = [network for network in plan.networks.values() if network.strategy is None]
     [last] = [cell.network for cell in plan.cells if cell.strategy == "last_layer"]
 
@@ -221,7 +240,6 @@ def test_a_source_from_an_earlier_sitting_is_not_trained_again(
     with pytest.raises(StoppedError):
         execute(plan, stopped, digits, client, stop)
     assert stopped.source_path(source.key).exists()
-    done.clear()
     execute(plan, stopped, digits, client, heard(done))
     assert source.key not in done
     assert last.key in done
@@ -257,7 +275,7 @@ class Watched(WorkerPlugin):
 def test_a_killed_worker_loses_nothing_and_nothing_that_had_ended_is_trained_again(
     tiny, digits: Dataset, tmp_path: Path
 ) -> None:
-    plan, done = tiny(seeds=3), []
+    plan, done = tiny(seeds=2), []
     watched = Watched(tmp_path / "log")
     ended_before_the_kill: list[str] = []
     with connect(workers=2, scheduler=None) as client:
@@ -280,8 +298,6 @@ def test_two_studies_on_one_scheduler_have_their_own_images(client: Client, tiny
     """The second begins while the first is at work: its images must not become the first's."""
     few = few_images(digits, "8", seed=0)
     mine, theirs = tiny(strategies="last_layer"), make_plan(few, "few digits", "4,9", 1, "last_layer", epochs=1)
-    both = {mine.cells[0].network.data: digits, "few digits": few}
-    assert len(both) == 2
     with Client(client.scheduler.address) as another:
 
         def begin_the_other(network: Network, error: str) -> None:
@@ -324,21 +340,123 @@ def test_workers_may_load_a_copy_of_their_own(client: Client, tiny, tmp_path: Pa
 
 
 @pytest.mark.parametrize(("worker_data", "why"), [("/nowhere/at/all", "no such"), (None, "a worker has other images")])
-def test_a_worker_whose_copy_is_another_or_missing_is_told(worker_data: str | None, why: str, here: Path) -> None:
+def test_a_worker_whose_copy_is_another_or_missing_is_told(
+    worker_data: str | None, why: str, client: Client, here: Path
+) -> None:
     if worker_data is None:
         make_pictures(here / "pictures")
-    said = the_one_line(command("study", *SMALL, "--worker-data", worker_data or here / "pictures"))
+    there = ("--scheduler", client.scheduler.address, "--worker-data", worker_data or here / "pictures")
+    said = the_one_line(command("study", *SMALL, *there))
     assert why in said
 
 
-def test_a_worker_with_other_code_is_refused(tiny, digits: Dataset, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("headstart.study.cluster.provenance", lambda: "headstart of tomorrow")
-    with (
-        connect(workers=1, scheduler=None) as client,
-        pytest.raises(BadRequest, match=r"has other code \(headstart .*of tomorrow.*install the same versions"),
-    ):
+def test_a_worker_with_other_code_is_refused(
+    client: Client, tiny, digits: Dataset, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setattr("headstart.study.worker.provenance", lambda: "headstart of tomorrow")
+    with pytest.raises(BadRequest, match=r"has other code \(headstart .*of tomorrow.*install the same versions"):
         execute(tiny(), Rows(tmp_path), digits, client, well)
     assert not (tmp_path / "rows").exists()
+
+
+def load_unless(spoilt: Path, dataset: Dataset) -> Dataset:
+    """The images, until they are spoilt."""
+    if spoilt.exists():
+        raise BadRequest("the images have gone")
+    return dataset
+
+
+def test_a_worker_that_joins_late_and_cannot_work_is_set_aside(tiny, digits: Dataset, tmp_path: Path) -> None:
+    """Dask only logs what its set-up raises, and would give it task after task."""
+    plan, done, said, spoilt = tiny(seeds=2), [], [], tmp_path / "spoilt"
+    with connect(workers=1, scheduler=None) as client:
+
+        def join(network: Network, error: str) -> None:
+            well(network, error)
+            done.append(network.key)
+            if len(done) == 1:
+                spoilt.touch()
+                client.cluster.scale(2)
+                client.wait_for_workers(2)
+
+        execute(plan, Rows(tmp_path), digits, client, join, partial(load_unless, spoilt, digits), said.append)
+    assert sorted(done) == sorted(plan.networks)
+    assert [line.partition(" is set aside: ")[2] for line in said] == ["the images have gone"]
+
+
+def test_where_the_last_worker_cannot_work_any_more_the_study_ends(tiny, digits: Dataset, tmp_path: Path) -> None:
+    plan, spoilt = tiny(seeds=2), tmp_path / "spoilt"
+    with connect(workers=1, scheduler=None) as client:
+
+        def kill(network: Network, error: str) -> None:
+            well(network, error)
+            if not spoilt.exists():
+                spoilt.touch()
+                [worker] = client.run(os.getpid).values()
+                os.kill(worker, signal.SIGKILL)
+
+        with pytest.raises(Failed, match="no worker is left: the images have gone; the same command goes on"):
+            execute(plan, Rows(tmp_path), digits, client, kill, partial(load_unless, spoilt, digits))
+
+
+def test_a_study_waits_for_its_first_worker_and_leaves_nothing_on_the_scheduler(
+    tiny, digits: Dataset, tmp_path: Path
+) -> None:
+    plan, said = tiny(strategies="last_layer"), []
+    with connect(workers=0, scheduler=None) as client:
+
+        def start(line: str) -> None:
+            said.append(line)
+            client.cluster.scale(1)
+
+        execute(plan, Rows(tmp_path), digits, client, well, None, start)
+        plugins = client.run_on_scheduler(lambda dask_scheduler: list(dask_scheduler.worker_plugins))
+        assert not [name for name in plugins if "headstart" in name]
+        assert list(client.run(datasets_held).values()) == [0]
+    assert len(said) == 1
+    assert "no worker yet" in said[0]
+
+
+def test_what_a_killed_client_has_left_on_the_scheduler_is_replaced(
+    client: Client, tiny, digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, rows = tiny(strategies="scratch", seeds=2), Rows(tmp_path)
+    monkeypatch.setattr(client, "unregister_worker_plugin", lambda name: None)  # a killed client takes nothing back
+
+    class KilledError(Exception):
+        pass
+
+    def die(network: Network, error: str) -> None:
+        raise KilledError
+
+    with pytest.raises(KilledError):
+        execute(plan, rows, digits, client, die)
+    assert set(client.run(datasets_held).values()) == {1}
+    monkeypatch.undo()
+    execute(plan, rows, digits, client, well)
+    assert set(client.run(datasets_held).values()) == {0}
+
+
+def test_who_has_workers_of_several_threads_is_told(
+    client: Client, digits: Dataset, tmp_path: Path, monkeypatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(client, "nthreads", lambda: {"tcp://one:1": 1, "tcp://another:1": 8})
+    execute(Plan(()), Rows(tmp_path), digits, client, well, None, said.append)
+    assert said == ["1 worker(s) have several threads and train in one: start a worker a core (docs/study.md)."]
+
+
+def test_there_are_as_many_workers_as_cores_but_no_more_than_there_is_memory_for(monkeypatch) -> None:
+    for cores, memory, workers in ((8, 64e9, 8), (8, 8e9, 2), (1, 64e9, 1), (2, 1e9, 1)):
+        monkeypatch.setattr("headstart.study.cluster.CPU_COUNT", cores)
+        monkeypatch.setattr("headstart.study.cluster.MEMORY_LIMIT", int(memory))
+        assert usual_workers() == workers
+
+
+def datasets_held() -> int:
+    from headstart.study.worker import DATASETS
+
+    return len(DATASETS)
 
 
 def test_one_that_fails_by_chance_is_tried_again(tiny, digits: Dataset, tmp_path: Path) -> None:
@@ -349,13 +467,16 @@ def test_one_that_fails_by_chance_is_tried_again(tiny, digits: Dataset, tmp_path
     assert sorted(watched.begun()) == sorted([watched.begun()[0], *plan.networks])
 
 
-def test_one_that_fails_again_is_set_aside_and_the_rest_finish(tiny, digits: Dataset, tmp_path: Path) -> None:
+def test_one_that_fails_again_is_set_aside_and_the_rest_finish(
+    client: Client, tiny, digits: Dataset, tmp_path: Path
+) -> None:
     good, bad = tiny(seeds=1), tiny(seeds=1, pairs="3,5")
     broken = [replace(cell, network=spoil(cell.network)) for cell in bad.cells]
     study = Study(Plan((*good.cells, *broken)), digits, "a test", ASKED, tmp_path / "study")
     with pytest.raises(Failed, match="3 of 8 networks failed"):
-        run_study(study, workers=1)
+        run_study(study, scheduler=client.scheduler.address)
     results = pd.read_csv(tmp_path / "study" / "results.csv", keep_default_na=False)
+    assert set(results["frozen"]) == {"", "0", "4", "5"}  # whole numbers, also beside one that is missing
     failed = results[results["error"] != ""]
     assert failed["strategy"].tolist() == ["a", "last_layer", "two_layers"]
     assert failed["error"].str.contains("Traceback").all()
@@ -367,7 +488,7 @@ def test_one_that_fails_again_is_set_aside_and_the_rest_finish(tiny, digits: Dat
 ASKED = {"pairs": "4,9+3,5", "data": "digits", "precision": "float32", "precision_reason": "a test"}
 
 
-def test_tracebacks_outlast_an_interruption(tiny, digits: Dataset, tmp_path: Path) -> None:
+def test_tracebacks_outlast_an_interruption(client: Client, tiny, digits: Dataset, tmp_path: Path) -> None:
     [good], bad = tiny(strategies="scratch").cells, tiny(pairs="3,5")
     broken = [replace(cell, network=spoil(cell.network)) for cell in bad.cells if cell.strategy != "scratch"]
     study = Study(Plan((*broken, good)), digits, "a test", ASKED, tmp_path / "study")
@@ -379,9 +500,50 @@ def test_tracebacks_outlast_an_interruption(tiny, digits: Dataset, tmp_path: Pat
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_study(study, workers=1, show=interrupt)
+        run_study(study, scheduler=client.scheduler.address, show=interrupt)
     results = pd.read_csv(tmp_path / "study" / "results.csv", keep_default_na=False)
     assert results["error"].str.contains("Traceback").sum() == 3
+
+
+def test_results_can_be_looked_at_before_the_end(
+    client: Client, tiny, digits: Dataset, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setattr("headstart.study.WRITE_EVERY", 0)
+    study = Study(tiny(strategies="last_layer"), digits, "a test", ASKED, tmp_path / "study")
+    there: list[int] = []
+
+    def look(name: str, line: str) -> None:
+        results = tmp_path / "study" / "results.csv"
+        there.append(len(pd.read_csv(results)) if results.exists() else 0)
+
+    run_study(study, scheduler=client.scheduler.address, show=look)
+    assert there == [0, 1, 2]
+
+
+def test_the_time_left_is_reckoned_from_the_work_that_is_left(tiny, digits: Dataset, tmp_path: Path) -> None:
+    """A source takes many times as long as what starts from it."""
+    plan, lines = tiny(strategies="last_layer", train_sizes="8", epochs=200), []
+    progress = Progress(plan, digits, Rows(tmp_path), lambda name, line: lines.append(line))
+    by_name = {cell.strategy: cell.network for cell in plan.cells}
+    for strategy, seconds in (("a", 600), ("scratch", 60)):
+        progress.start -= seconds  # as if they had passed
+        progress.count(by_name[strategy], "")
+    minutes = [int(line.rpartition("| ")[2].split()[0]) for line in lines]
+    assert minutes[0] < 20  # two networks of three are left, which by their number would be twice ten minutes
+    assert minutes[1] < minutes[0]
+
+
+def test_a_source_whose_weights_are_gone_is_not_counted_as_left(tiny, digits: Dataset, tmp_path: Path) -> None:
+    plan, rows, lines = tiny(), Rows(tmp_path), []
+    [source] = [network for network in plan.networks.values() if network.strategy is None]
+    first, *_ = [network for network in plan.networks.values() if network.source == source]
+    rows.path(source.key).parent.mkdir()
+    rows.path(source.key).touch()
+    progress = Progress(plan, digits, rows, lambda name, line: lines.append(line))
+    for network in (source, first):
+        progress.count(network, "")
+    assert [line.partition(" networks")[0] for line in lines] == ["1 of 4", "2 of 4"]
+    assert progress.left == {key for key in plan.networks if key not in (source.key, first.key)}
 
 
 def spoil(network: Network) -> Network:
@@ -419,13 +581,16 @@ SMALL = ("--data", "digits", "--pairs", "4,9", "--seeds", "1", "--epochs", "1", 
 
 def test_the_command_leaves_its_files_and_does_nothing_the_second_time(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
-    first = command("study", *SMALL, "--strategies", "last_layer", "--train-sizes", "20,10")
+    first = command("study", *SMALL, "--strategies", "last_layer", "--train-sizes", "20,10", "--workers", "1")
     assert (first.status, first.errors) == (0, "")
-    assert "5 of 5 networks" in first.output
+    assert "Precision: float32" in first.output
+    assert "To train: 5 of 5 networks, into study" in first.output
+    assert "5 of 5 networks: " in first.output
     names = {path.name for path in Path("study").iterdir() if path.name[0] != "."}
     assert names == {
         "results.csv",
         "summary.csv",
+        "pairs.csv",
         "conclusions.md",
         "report.html",
         "study.json",
@@ -448,7 +613,8 @@ def test_the_command_leaves_its_files_and_does_nothing_the_second_time(tmp_path:
     again = command("study", *SMALL, "--strategies", "last_layer", "--train-sizes", "20,10")
     assert again.status == 0
     assert "Left alone, for they are of another plan, other data or other code: 1 rows in study" in again.output
-    assert "of 5 networks" not in again.output
+    assert "To train: 0 of 5 networks, into study" in again.output
+    assert "of 5 networks:" not in again.output
     assert Path("study/results.csv").read_bytes() == before
     assert not Path("study/figures/of-another-plan.png").exists()
     assert Path("study/figures/sizes.png").exists()
@@ -488,6 +654,14 @@ def test_the_command_takes_a_scheduler_that_runs(client: Client, tmp_path: Path,
     assert json.loads(Path("study/study.json").read_text())["asked"]["precision"] == "float32"
 
 
+def test_a_scheduler_that_takes_the_call_and_says_nothing_is_nobody(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("headstart.study.cluster.ANSWERS_WITHIN", 1)
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        address = f"tcp://127.0.0.1:{mute.getsockname()[1]}"
+        said = the_one_line(command("study", *SMALL, "--scheduler", address, "--out", tmp_path))
+    assert f"--scheduler {address}: nobody answers there (it takes the call and says nothing for 1 seconds" in said
+
+
 def test_a_trainings_work_is_counted_in_images_shown_to_the_whole_network(digits: Dataset, tiny) -> None:
     """Forward a third, backward two thirds; two epochs, and every epoch's curve."""
     [*networks] = tiny(strategies="practical", train_sizes="8").networks.values()
@@ -504,22 +678,28 @@ def test_a_trainings_work_is_counted_in_images_shown_to_the_whole_network(digits
 
 
 def test_the_dry_run_reckons_with_what_was_measured(digits: Dataset, tiny, monkeypatch) -> None:
-    monkeypatch.setattr("headstart.study.reckon.measure", lambda dataset, precision: (36.0, 3600.0))
-    plan = tiny(strategies="scratch", train_sizes="8")
-    [network] = plan.networks.values()
-    hours = (3600 + 36 * passes(network, digits)) / 3600
-    assert f"1 are not trained yet: {hours:,.1f} hours" in reckon(plan, [network], digits)
-    assert hours > 1.1
-    assert "0 are not trained yet: 0.0 hours" in reckon(plan, [], digits)
+    monkeypatch.setattr("headstart.study.reckon.measure", lambda dataset, precision, workers: (36.0, 3600.0))
+    plan = tiny(strategies="last_layer", train_sizes="8")
+    networks = list(plan.networks.values())
+    scratch, source, last_layer = ((3600 + 36 * passes(network, digits)) / 3600 for network in networks)
+    assert scratch > 1.1
+    one_after_the_other = source + last_layer
+    for workers, hours in ((1, scratch + one_after_the_other), (2, one_after_the_other), (3, one_after_the_other)):
+        told = f"3 are not trained yet: {hours:,.1f} hours for {workers} worker(s)"
+        assert told in reckon(plan, networks, digits, workers)
+    assert f"1 are not trained yet: {scratch:,.1f} hours" in reckon(plan, networks[:1], digits, 4)
+    assert "0 are not trained yet: 0.0 hours" in reckon(plan, [], digits, 1)
 
 
 def test_a_dry_run_counts_and_reckons_and_trains_nothing(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
-    dry = command("study", *SMALL, "--strategies", "practical,A5B", "--dry-run")
+    tiny = replace(RECIPE_B, widths=(4, 4, 8, 8), units=16)
+    monkeypatch.setattr("headstart.study.reckon.RECIPE_B", tiny)
+    dry = command("study", *SMALL, "--strategies", "practical,A5B", "--dry-run", "--workers", "2")
     assert dry.status == 0
     assert "4 networks for 5 rows (1 rows share a network): 1 sources" in dry.output
     assert "4 are not trained yet" in dry.output
-    assert "hours for one worker" in dry.output
+    assert "hours for 2 worker(s)" in dry.output
     assert not Path("study").exists()
 
 
@@ -531,12 +711,14 @@ def test_a_dry_run_counts_and_reckons_and_trains_nothing(tmp_path: Path, monkeyp
         ("--images", "0"),
         ("--scheduler", "tcp://127.0.0.1:9"),
         ("--scheduler", "nonsense"),
+        ("--scheduler", "tcp://127.0.0.1:9", "--workers", "2"),
         ("--out", "x" * 300),
         ("--out", "/dev/null/study"),
     ],
     ids=" ".join,
 )
 def test_a_wrong_request_takes_one_line(arguments: tuple[str, ...], tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("headstart.study.cluster.ANSWERS_WITHIN", 1)
     monkeypatch.chdir(tmp_path)
     ended = command("study", *SMALL, *arguments)
     assert ended.status == 2

@@ -7,9 +7,11 @@ import pandas as pd
 import pytest
 from matplotlib.axes import Axes
 
-from headstart.study.figures import plot_depth, plot_map, plot_sizes
+from headstart.practical.data import CIFAR10_CLASSES
+from headstart.study.closeness import closeness
+from headstart.study.figures import plot_depth, plot_map, plot_predictors, plot_sizes
 
-NUMBERS = {"train_images": 1000.0, "train_size": "1.0"}
+NUMBERS = {"train_images": 1000.0, "train_size": "1.0", "scratch_accuracy": 0.9}
 
 
 def summary(*rows: dict[str, object]) -> pd.DataFrame:
@@ -43,7 +45,7 @@ def test_the_depth_figure_has_a_curve_a_kind_of_copy_in_points() -> None:
     assert told["AnB"] == [pytest.approx((-2, 1, 3)), pytest.approx((-7, -4, 1))]
     assert told["AnB+"] == [pytest.approx((1, 2, 4))]
     assert list(ax.get_xticks()) == [1, 5]
-    assert "1,000 training images" in figure.get_suptitle()
+    assert "1,000 training images; scratch 90.0%" in figure.get_suptitle()
     assert "made-up images" in figure.get_suptitle()
 
 
@@ -62,16 +64,22 @@ def test_the_figure_of_sizes_goes_from_few_images_to_many() -> None:
     assert ax.get_xscale() == "log"
     [bars] = ax.containers
     assert bars.lines[0].get_xdata().tolist() == [20, 1000]
+    assert sorted(tick.get_text() for tick in ax.get_xticklabels(which="both")) == ["1,000", "20"]
 
 
-def test_there_is_no_figure_of_one_size_and_none_without_depths() -> None:
+def test_there_is_no_figure_of_one_size_or_too_many_lines_and_none_without_depths() -> None:
     alone = summary({"strategy": "last_layer", "difference": 0.01, "low": 0.0, "high": 0.03})
     assert plot_sizes(alone, "made-up images") is None
+    sizes = [{"train_size": "1.0", "train_images": 1000.0}, {"train_size": "10", "train_images": 20.0}]
+    gain = {"difference": 0.01, "low": 0.0, "high": 0.03}
+    for names, drawn in ((["A1B", "A2B", "A3B", "A4B", "A5B"], True), ([f"A{n}B+" for n in range(6)], False)):
+        rows = [{"strategy": name, **gain, **size} for name in names for size in sizes]
+        assert (plot_sizes(summary(*rows), "made-up images") is not None) is drawn  # more look like one another
     assert plot_depth(alone, "made-up images") is None
 
 
 def test_the_map_is_symmetric_with_the_gain_in_points_in_its_fields() -> None:
-    judged = pd.DataFrame({"classes_b": ["cat,dog", "cat,ship"], "mean": [-0.021, 0.034]})
+    judged = pd.DataFrame({"classes_b": ["cat,dog", "cat,ship"], "difference": [-0.021, 0.034]})
     figure = plot_map(judged, ("cat", "dog", "$ship$", "ship"), "made-up images", "two_layers", "1.0")
     ax, bar = figure.axes
     [picture] = ax.images
@@ -86,3 +94,30 @@ def test_the_map_is_symmetric_with_the_gain_in_points_in_its_fields() -> None:
     assert [label.get_text() for label in ax.get_yticklabels()] == ["cat", "dog", "$ship$", "ship"]
     assert "points of test accuracy" in bar.get_ylabel()
     assert "two_layers" in figure.get_suptitle()
+
+
+def test_a_pairs_gain_stands_over_its_error_from_scratch_and_its_closeness() -> None:
+    pairs = ["cat,dog", "cat,ship", "deer,truck", "bird,frog", "automobile,truck"]
+    one = {"train_size": "1.0", "classes_b": pairs, "scratch_accuracy": [0.8, 0.9, 0.95, 0.85, 0.9]}
+    gain = [-0.08, 0.01, 0.02, -0.01, -0.07]
+    judged = pd.concat(
+        [
+            pd.DataFrame({"strategy": "last_layer", "difference": gain, **one}),
+            pd.DataFrame({"strategy": "two_layers", "difference": [0.0] * 5, **one}),
+        ],
+        ignore_index=True,
+    )
+    figure = plot_predictors(judged, CIFAR10_CLASSES, "made-up images")
+    assert figure is not None
+    hard, near = figure.axes
+    assert hard.get_xlabel() == "error from scratch (%)"
+    last_layer, two_layers, _ = hard.get_lines()
+    assert last_layer.get_xdata() == pytest.approx([20, 10, 5, 15, 10])
+    assert last_layer.get_ydata() == pytest.approx([-8, 1, 2, -1, -7])
+    assert two_layers.get_ydata() == pytest.approx([0] * 5)
+    expected = [closeness(pair.split(","), CIFAR10_CLASSES) for pair in pairs]
+    assert near.get_lines()[0].get_xdata() == pytest.approx(expected)
+    foreign = plot_predictors(judged, (*CIFAR10_CLASSES, "cow"), "made-up images")
+    assert foreign is not None
+    assert len(foreign.axes) == 1
+    assert plot_predictors(judged[judged["classes_b"] != "cat,dog"], CIFAR10_CLASSES, "made-up images") is None

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import headstart
 from headstart.errors import BadRequest
 from headstart.study.plan import Plan, make_plan, named_strategies, parse_pairs, parse_sizes, parse_strategies
+from headstart.study.subsets import few_images
 
 if TYPE_CHECKING:
     from headstart.practical.data import Dataset
@@ -57,6 +58,9 @@ def test_the_literatures_names_mean_what_they_mean_there() -> None:
 
 def test_sizes_are_fractions_or_images_per_class(digits: Dataset) -> None:
     assert parse_sizes("1.0,.5, 0.25,10,10", digits) == ["1.0", "0.5", "0.25", "10"]
+    twenty = few_images(digits, "20", seed=0)
+    assert parse_sizes("10,0.5,1.0,20,11", twenty) == ["10", "1.0", "11"]  # half of 20 are 10, and all are 20
+    assert parse_sizes("20,1.0", twenty) == ["1.0"]  # under one name in every plan
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ import pandas as pd
 import pytest
 from filelock import FileLock, Timeout
 
-from fixtures_runs import command, the_one_line
+from fixtures_runs import command
 from headstart.errors import BadRequest
 from headstart.memory import EmptyOptimizer
 from headstart.practical.data import split_classes
@@ -55,6 +55,18 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = replace(RECIPE_A, widths=(4, 4, 8, 8), shift=0)
     for name in ("tuning.RECIPE_A", "tuning.space.RECIPE_A", "tuning.space.RECIPE_B"):
         monkeypatch.setattr(f"headstart.{name}", recipe)
+
+
+@pytest.fixture
+def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trials that end at once."""
+
+    def end(trial: optuna.Trial, *_: Any) -> float:
+        trial.set_user_attr("seconds", 1.0)
+        trial.set_user_attr("gap", 0.0)
+        return 0.5
+
+    monkeypatch.setattr("headstart.tuning.try_recipe", end)
 
 
 @pytest.fixture
@@ -106,7 +118,7 @@ def test_the_command_needs_no_test_images_at_all(
 ) -> None:
     without: Any = replace(digits, x_test=None, y_test=None)  # whatever would read them fails
     monkeypatch.setattr("headstart.sources.open_dataset", lambda data, say: Opened(without, "without test images"))
-    search = ("--part", part, "--pairs", "4,9", "--epochs", 1, "--trials", 2, "--images", 0.5, "--out", tmp_path)
+    search = ("--part", part, "--pairs", "4,9", "--epochs", 1, "--trials", 1, "--images", 0.5, "--out", tmp_path)
     ended = command("tune", *search, "--precision", "float32", "--seed", 3)
     assert (ended.status, ended.errors) == (0, "")
     best = read_best(tmp_path)
@@ -160,7 +172,7 @@ def test_what_is_searched_on_part_a_alone_is_refused_for_b() -> None:
 
 
 def test_candidates_are_tried_after_the_recipe_that_stands_and_each_once(
-    digits: Dataset, small: None, tmp_path: Path
+    digits: Dataset, small: None, untrained: None, tmp_path: Path
 ) -> None:
     search = Search("a", hide_test_images(digits), [(4, 9)], epochs=1)
     candidates = ['{"optimizer": "adam"}', '{"batch_size": 256, "label_smoothing": 0.1}']
@@ -382,7 +394,9 @@ def test_the_best_recipe_gives_its_accuracy_again(
 # The folder
 
 
-def test_a_second_sitting_goes_on_and_does_no_more_than_asked(digits: Dataset, small: None, tmp_path: Path) -> None:
+def test_a_second_sitting_goes_on_and_does_no_more_than_asked(
+    digits: Dataset, small: None, untrained: None, tmp_path: Path
+) -> None:
     search = Search("a", hide_test_images(digits), [(4, 9)], epochs=1)
     tune(search, tmp_path, trials=2, say=quiet)
     before = (tmp_path / "trials.csv").read_text()
@@ -394,7 +408,7 @@ def test_a_second_sitting_goes_on_and_does_no_more_than_asked(digits: Dataset, s
 
 
 def test_another_search_in_the_same_folder_is_refused(
-    digits: Dataset, small: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    digits: Dataset, small: None, untrained: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     search = Search("a", hide_test_images(digits), [(4, 9)], epochs=1)
     tune(search, tmp_path, trials=1, say=quiet)
@@ -409,7 +423,9 @@ def test_another_search_in_the_same_folder_is_refused(
     assert (tmp_path / "trials.csv").read_text() == before
 
 
-def test_a_source_is_trained_once_for_all_sittings(digits: Dataset, small: None, tmp_path: Path) -> None:
+def test_a_source_is_trained_once_for_all_sittings(
+    digits: Dataset, small: None, untrained: None, tmp_path: Path
+) -> None:
     search, lines = Search("b", hide_test_images(digits), [(4, 9)], epochs=1), list[str]()
     tune(search, tmp_path, trials=1, say=lines.append)
     tune(search, tmp_path, trials=2, say=lines.append)
@@ -417,7 +433,9 @@ def test_a_source_is_trained_once_for_all_sittings(digits: Dataset, small: None,
     assert told == ["network A", "trial 0", "trial 0", "trial 1", "trial 1"]
 
 
-def test_every_trial_is_announced_with_its_place_and_its_work(digits: Dataset, small: None, tmp_path: Path) -> None:
+def test_every_trial_is_announced_with_its_place_and_its_work(
+    digits: Dataset, small: None, untrained: None, tmp_path: Path
+) -> None:
     lines: list[str] = []
     tune(Search("a", hide_test_images(digits), [(4, 9)], epochs=1), tmp_path, trials=2, say=lines.append)
     _, *told = lines
@@ -429,13 +447,14 @@ def test_every_trial_is_announced_with_its_place_and_its_work(digits: Dataset, s
 def test_all_who_join_a_search_train_in_its_precision(
     digits: Dataset, small: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    search = Search("b", hide_test_images(digits), [(4, 9)], epochs=1, precision="auto")
+    search = Search("a", hide_test_images(digits), [(4, 9)], epochs=1, precision="auto")
     monkeypatch.setattr("headstart.tuning.choose_precision", lambda asked: ("bfloat16", "measured"))
     tune(search, tmp_path, trials=1, say=quiet)
     assert read_best(tmp_path)["recipe"]["precision"] == "bfloat16"
     monkeypatch.setattr("headstart.tuning.choose_precision", lambda asked: (asked, "asked for"))
     tune(search, tmp_path, trials=2, say=quiet)
-    assert len(pd.read_csv(tmp_path / "trials.csv")) == 2
+    trials = open_study(tmp_path, "a", 1).trials
+    assert [trial.user_attrs["recipe"]["precision"] for trial in trials] == ["bfloat16"] * 2
     with pytest.raises(BadRequest, match=r"another search.*precision bfloat16"):
         tune(replace(search, precision="float32"), tmp_path, trials=3, say=quiet)
 
@@ -482,7 +501,7 @@ def test_a_kill_between_two_lines_of_the_journal_neither_loses_a_recipe_nor_doub
 
 
 def test_who_is_at_a_trial_tells_of_it_before_it_seems_abandoned(
-    digits: Dataset, small: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    digits: Dataset, small: None, untrained: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tell, told = optuna.Study.tell, []
 
@@ -554,7 +573,7 @@ def test_a_search_goes_on_from_a_journal_whose_last_line_a_full_disk_has_torn(to
 
 def test_two_processes_share_a_search_and_a_kill_costs_one_trial(tmp_path: Path) -> None:
     tuning = [sys.executable, "-c", "from headstart.cli import main; main()", "tune", "--data", "digits"]
-    tuning += ["--images", "0.1", "--epochs", "1", "--trials", "5", "--out", str(tmp_path)]
+    tuning += ["--images", "0.1", "--epochs", "1", "--trials", "3", "--out", str(tmp_path)]
     # Its trial takes for ever, so that the kill falls into it however busy the machine is.
     forever = "import time; import headstart.tuning; headstart.tuning.try_recipe = lambda *_: time.sleep(600); "
     with ExitStack() as stack:
@@ -567,13 +586,13 @@ def test_two_processes_share_a_search_and_a_kill_costs_one_trial(tmp_path: Path)
         processes[0].kill()
         assert "validation_accuracy" in processes[1].communicate(timeout=300)[0]
     assert processes[1].returncode == 0
-    assert len(pd.read_csv(tmp_path / "trials.csv")) == 5
+    assert len(pd.read_csv(tmp_path / "trials.csv")) == 3
     states = Counter(trial.state.name for trial in open_study(tmp_path, "a", 1).trials)
-    assert (states["COMPLETE"], states["FAIL"]) == (5, 1)
+    assert (states["COMPLETE"], states["FAIL"]) == (3, 1)
 
-    after = subprocess.run([*tuning[:-3], "7", *tuning[-2:]], stdout=subprocess.PIPE, text=True, check=True)
-    places = re.findall(r"^trial \d+, (\d of \d):", after.stdout, re.MULTILINE)
-    assert list(dict.fromkeys(places)) == ["6 of 7", "7 of 7"]  # a place is given anew where a network is refused
+    after = command(*tuning[3:-3], "5", *tuning[-2:])
+    places = re.findall(r"^trial \d+, (\d of \d):", after.output, re.MULTILINE)
+    assert list(dict.fromkeys(places)) == ["4 of 5", "5 of 5"]  # a place is given anew where a network is refused
 
 
 # The figure
@@ -640,13 +659,6 @@ def test_a_folder_that_holds_something_else_is_left_alone(name: str, tmp_path: P
     assert (ended.status, ended.errors.count("\n")) == (2, 1)
     assert "it holds something else" in ended.errors
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {name: "dear diary, no line ends here"}
-
-
-def test_without_optuna_the_command_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in [name for name in sys.modules if name.startswith("headstart.tuning")]:
-        monkeypatch.delitem(sys.modules, module)
-    monkeypatch.setitem(sys.modules, "optuna", None)
-    assert "pip install 'headstart[tune]'" in the_one_line(command("tune", "--data", "digits"))
 
 
 def test_the_command_prints_the_best_recipe(small: None, tmp_path: Path, monkeypatch) -> None:

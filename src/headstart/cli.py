@@ -18,6 +18,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 WRONG_REQUEST, INTERRUPTED = 2, 130
 RESUMABLE = {"run", "study", "tune", "data"}  # commands that go on where they were stopped
+EXTRAS = {  # of what may not be installed
+    **dict.fromkeys(("dask", "distributed"), "study"),
+    **dict.fromkeys(("jupytext", "nbclient", "nbformat"), "notebook"),
+    "optuna": "tune",
+}
 UsageError: Any = typer.BadParameter.__mro__[1]  # the parser's own class, wherever this version of typer keeps it
 
 app = typer.Typer(
@@ -37,7 +42,7 @@ Seed = Annotated[int, typer.Option(help="Everything random follows from it.")]
 Epochs = Annotated[int, typer.Option(help="Passes over the training images, for each network.")]
 Precision = Annotated[str, typer.Option(help="auto, float32 or bfloat16.")]
 Out = Annotated[
-    Path | None, typer.Option(help="The folder for the results. [default: runs/<number>-<data>-seed<seed>]")
+    Path | None, typer.Option(help="The folder for the results.", show_default="runs/<number>-<data>-seed<seed>")
 ]
 
 
@@ -88,9 +93,11 @@ def notebook_command(
     precision: Annotated[
         str, typer.Option(help="float32, bfloat16, or auto: float32, or with --execute whichever is faster here.")
     ] = "auto",
-    out: Annotated[Path | None, typer.Option(help="The file. [default: practical-<number>.ipynb]")] = None,
+    out: Annotated[Path | None, typer.Option(help="The file.", show_default="practical-<number>.ipynb")] = None,
     execute: Annotated[bool, typer.Option("--execute", help="Run all cells, too.")] = False,
-    timeout: Annotated[int | None, typer.Option(help="Seconds that one cell may take. [default: no limit]")] = None,
+    timeout: Annotated[
+        int | None, typer.Option(help="Seconds that one cell may take.", show_default="no limit")
+    ] = None,
 ) -> None:
     """Make the hand-in: one notebook that holds all the code and imports nothing of ours."""
     from rich.console import Console
@@ -124,19 +131,23 @@ def notebook_command(
 @app.command("study")
 def study_command(
     pairs: Annotated[str, typer.Option(help="all, N-random, or pairs of classes such as 4,9+cat,dog.")] = "all",
-    seeds: Annotated[int, typer.Option(help="How many: 0, 1, ...")] = 5,
+    seeds: Annotated[int, typer.Option(help="How many seeds: 3 are the seeds 0, 1 and 2.")] = 5,
     strategies: Annotated[
-        str, typer.Option(help="practical, depth (AnB, AnB+, BnB, BnB+), or names, joined by commas.")
+        str, typer.Option(help="practical, depth (AnB, AnB+, BnB, BnB+), or names such as two_layers,A3B+.")
     ] = "practical",
     train_sizes: Annotated[
         str, typer.Option(help="Of part B, joined by commas: fractions (0.25) or images per class (100).")
     ] = "1.0",
     data: Data = "auto",
-    images: Annotated[float, typer.Option(help="The part of all training images to study with, A's and B's.")] = 1.0,
+    images: Annotated[
+        float, typer.Option(help="The fraction of all training images to study with, A's and B's.")
+    ] = 1.0,
     epochs: Epochs = 20,
     precision: Precision = "auto",
     out: Annotated[Path, typer.Option(help="The folder for the results.")] = Path("study"),
-    workers: Annotated[int, typer.Option(help="Worker processes on this machine, a thread each.")] = 1,
+    workers: Annotated[
+        int | None, typer.Option(help="Worker processes on this machine, a thread each.", show_default="one a core")
+    ] = None,
     scheduler: Annotated[str | None, typer.Option(help="tcp://HOST:PORT of a running Dask cluster, instead.")] = None,
     worker_data: Annotated[
         str | None, typer.Option(help="What each worker loads, as --data; by default the images are sent to them.")
@@ -152,14 +163,19 @@ def study_command(
 
     from headstart.display import Display
     from headstart.study import check_study, run_study
+    from headstart.study.cluster import usual_workers
 
     console = Console(soft_wrap=True, highlight=False)
 
     def say(line: str) -> None:
         console.print(Text(line))
 
-    if workers < 1:
+    if workers is not None and workers < 1:
         raise BadRequest(f"--workers {workers}: give at least 1")
+    if scheduler and workers:
+        raise BadRequest(
+            f"--workers {workers}: the workers are those of --scheduler {scheduler}; leave one of the two out"
+        )
     study = check_study(
         data=data,
         images=images,
@@ -179,8 +195,10 @@ def study_command(
     if dry_run:
         from headstart.study.reckon import reckon
 
-        say(reckon(study.plan, study.missing, study.dataset))
+        say(reckon(study.plan, study.missing, study.dataset, 1 if scheduler else workers or usual_workers()))
         return
+    say(f"Precision: {study.asked['precision']} ({study.asked['precision_reason']})")
+    say(f"To train: {len(study.missing):,} of {len(study.plan.networks):,} networks, into {out}")
     with Display(console) as display:
         run_study(study, workers, scheduler, display.show, worker_data)
     say((out / "conclusions.md").read_text(encoding="utf-8"))
@@ -191,7 +209,7 @@ def study_command(
 def tune_command(
     part: Annotated[str, typer.Option(help="a: network A's recipe; b: the one that the strategies on B share.")] = "a",
     pairs: Annotated[
-        str, typer.Option(help="The held-out pairs of classes to search on. [default: 4,9 for a, 3,5+1,8 for b]")
+        str, typer.Option(help="The held-out pairs of classes to search on.", show_default="4,9 for a, 3,5+1,8 for b")
     ] = "",
     trials: Annotated[int, typer.Option(help="How many recipes to try, those of earlier sittings included.")] = 40,
     candidates: Annotated[
@@ -205,7 +223,7 @@ def tune_command(
     ] = 0,
     precision: Precision = "auto",
     data: Data = "auto",
-    out: Annotated[Path | None, typer.Option(help="The folder for the results. [default: tuning-<part>]")] = None,
+    out: Annotated[Path | None, typer.Option(help="The folder for the results.", show_default="tuning-<part>")] = None,
 ) -> None:
     """Search the recipe on validation images, which are taken from the training images; the test images are not read.
 
@@ -216,14 +234,8 @@ def tune_command(
     from headstart.sources import open_dataset
     from headstart.store import mendable
     from headstart.study.plan import check_images, parse_pairs
-
-    try:
-        from headstart.tuning import Search, check_folder, hide_test_images, tune
-        from headstart.tuning.results import read_best
-    except ModuleNotFoundError as error:
-        if error.name != "optuna":
-            raise
-        raise BadRequest("headstart tune: it needs Optuna; pip install 'headstart[tune]'") from None
+    from headstart.tuning import Search, check_folder, hide_test_images, tune
+    from headstart.tuning.results import read_best
 
     if part not in ("a", "b"):
         raise BadRequest(f"--part {part}: give a or b")
@@ -304,6 +316,12 @@ def status_of(arguments: list[str]) -> int:
         return WRONG_REQUEST
     except UsageError as error:
         complain(f"{error.format_message()} See headstart --help.")
+        return WRONG_REQUEST
+    except ModuleNotFoundError as error:
+        if error.name not in EXTRAS:
+            raise
+        extra = EXTRAS[error.name]
+        complain(f"{arguments[0]}: {error.name} is not installed; in headstart's folder: pip install '.[{extra}]'")
         return WRONG_REQUEST
     except Failed as error:
         complain(error)

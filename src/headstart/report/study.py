@@ -27,9 +27,11 @@ STUDY = {
 """What `study.json` must hold, in the words of reading.fits."""
 REMEDY = "give the command of the study again, which goes on from its rows"
 readable = partial(finished.readable, what="a study", remedy=REMEDY)
-NUMBERS = ["seed", "copied", "frozen", "train_images", "test_images", "test_accuracy", "train_accuracy", "seconds"]
+NUMBERS = [
+    *("seed", "copied", "frozen", "train_images", "test_images"),
+    *("test_accuracy", "test_loss", "train_accuracy", "train_loss", "seconds"),
+]
 MOST_BYTES_INSIDE = 1_000_000  # of results.csv: 4,000 trained networks; with it a page of many figures stays below 6 MB
-QUANTITIES = ("gain", "accuracy")
 
 
 def describe_study(folder: Path) -> dict[str, Any]:
@@ -38,7 +40,8 @@ def describe_study(folder: Path) -> dict[str, Any]:
     class_names = study["dataset"]["class_names"]
     with readable(folder / "results.csv"):
         summary = summarise(results)
-        judged = verdicts(differences(results)).rename(columns={"mean": "difference"})
+        judged = verdicts(differences(results))
+        judged["train_images"] = judged["train_size"].map(summary.groupby("train_size")["train_images"].mean())
         pairs = list(dict.fromkeys(judged["classes_b"]))
         maps = list(judged.groupby(["strategy", "train_size"], sort=False))
         numbers = {pair: number for number, pair in enumerate(pairs)}
@@ -49,7 +52,7 @@ def describe_study(folder: Path) -> dict[str, Any]:
             for kind, figure in figures_of_pair(Rows(folder), results, judged, pair).items()
         }
         mean = {"overview": by_strategy(summary)} if len(summary) else {}
-        conclusions = conclude(results, class_names, study["networks"])
+        conclusions = conclude(results, class_names, study["networks"], study["dataset"]["name"])
     return {
         "study": study,
         "command": command(study),
@@ -111,8 +114,11 @@ def by_depth(summary: pd.DataFrame) -> dict[str, go.Figure]:
         f"{part}nB{plus}: {'trained on' if plus else 'frozen'}": curve
         for (part, plus), curve in table.groupby(["part", "plus"])
     }
-    title = {"title": "layers copied", "dtick": 1}
-    return {f"depth-{quantity}": charts.lines(curves, "n", quantity, **title) for quantity in QUANTITIES}
+    depths = table.drop_duplicates("n").sort_values("n")
+    scratch = depths.assign(test_accuracy=depths["scratch_accuracy"])
+    axis = {"title": "layers copied", "dtick": 1}
+    gain = charts.lines(curves, "n", "gain", **axis)
+    return {"depth-gain": gain, "depth-accuracy": charts.lines({**curves, "scratch": scratch}, "n", "accuracy", **axis)}
 
 
 def by_size(summary: pd.DataFrame) -> dict[str, go.Figure]:
@@ -124,7 +130,7 @@ def by_size(summary: pd.DataFrame) -> dict[str, go.Figure]:
     images = sorted(summary.groupby("train_size")["train_images"].max())
     axis = {"title": "training images", "type": "log", "tickvals": images, "ticktext": [f"{n:,.0f}" for n in images]}
     gain = charts.lines(curves, "train_images", "gain", **axis)
-    accuracy = charts.lines({"scratch": scratch, **curves}, "train_images", "accuracy", **axis)
+    accuracy = charts.lines({**curves, "scratch": scratch}, "train_images", "accuracy", **axis)
     return {"sizes-gain": gain, "sizes-accuracy": accuracy}
 
 

@@ -2,7 +2,7 @@
 
 plan       which networks, each once;  subsets  fewer images
 work       one network, on a worker
-cluster    all of them, on Dask
+cluster    all of them, on Dask;  worker  what a worker has in it
 rows       what is on the disk
 summary    what it says;  conclusions  in words;  figures  shows it
 """
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from headstart.study.plan import Network, Plan
 
 Show = Callable[[str, str], object]
+WRITE_EVERY = 600  # seconds between two writings of the results so far
 
 
 @dataclass(frozen=True)
@@ -119,18 +120,20 @@ def stored_precision(folder: Path) -> tuple[str, str] | None:
 
 def run_study(
     study: Study,
-    workers: int = 1,
+    workers: int | None = None,
     scheduler: str | None = None,
     show: Show = lambda name, line: None,
     worker_data: str | None = None,
 ) -> Path:
     """Train what is not yet trained, and leave `results.csv`, `summary.csv`, `figures/`, `report.html`, `study.json`.
 
-    `worker_data` is what each worker loads, in the words of `--data`; without it, the images are sent to the workers.
+    `workers` on this machine, one a core unless told, or those of `scheduler`. `worker_data` is what each worker
+    loads, in the words of `--data`; without it, the images are sent to the workers.
     Raises Failed if networks failed (all others are there), or if the scheduler was lost.
     """
-    from headstart.study.cluster import connect, execute, own_copy
+    from headstart.study.cluster import connect, execute, usual_workers
     from headstart.study.rows import Rows
+    from headstart.study.worker import own_copy
 
     folder, load = study.folder, None
     if worker_data is not None:
@@ -141,12 +144,21 @@ def run_study(
             sweep(folder)
             rows = Rows(folder)
             write_json(folder / "study.json", describe(study))
-            progress = Progress(study.plan, rows, show)
-            failures = progress.failures
+            progress = Progress(study.plan, study.dataset, rows, show)
+            failures, written = progress.failures, time.monotonic()
+
+            def count(network: Network, error: str) -> None:
+                """Counts it, and now and then lets the results so far be looked at."""
+                nonlocal written
+                progress.count(network, error)
+                if progress.left and time.monotonic() - written > WRITE_EVERY:
+                    write_everything(study, rows, failures)
+                    written = time.monotonic()
+
             try:
                 if progress.left:
-                    with connect(workers, scheduler) as client:
-                        execute(study.plan, rows, study.dataset, client, progress.count, load)
+                    with connect(workers or usual_workers(), scheduler) as client:
+                        execute(study.plan, rows, study.dataset, client, count, load, lambda line: show(line, line))
             finally:
                 write_everything(study, rows, failures)
     if failures:
@@ -161,25 +173,28 @@ def run_study(
 class Progress:
     """Counts the networks, keeps the tracebacks of those that failed, and reckons the time that is left."""
 
-    def __init__(self, plan: Plan, rows: Any, show: Show):
+    def __init__(self, plan: Plan, dataset: Dataset, rows: Any, show: Show):
+        from headstart.study.reckon import START, passes
+
         self.all = len(plan.networks)
-        self.left = sum(not rows.path(key).exists() for key in plan.networks)
-        self.show, self.done, self.start = show, 0, time.monotonic()
+        self.work = {key: START + passes(network, dataset) for key, network in plan.networks.items()}
+        self.left = {key for key in plan.networks if not rows.path(key).exists()}
+        self.show, self.done, self.start = show, 0.0, time.monotonic()  # done: the work
         self.failures: dict[str, str] = {}  # by key
 
     def count(self, network: Network, error: str) -> None:
         """One more has ended."""
-        self.done += 1
-        self.left -= 1
+        self.done += self.work[network.key]
+        self.left.discard(network.key)  # a source whose weights are gone is trained once more, and was not left
         if error:
             self.failures[network.key] = error
-        minutes, seconds = divmod(round((time.monotonic() - self.start) / self.done * self.left), 60)
+        left_over = sum(self.work[key] for key in self.left) / self.done
+        minutes, seconds = divmod(round((time.monotonic() - self.start) * left_over), 60)
         left = f"{minutes} min {seconds:02} s left"
-        what = (
-            f"{network.strategy.name if network.strategy else network.part} of {network.classes}, seed {network.seed}"
-        )
+        what = network.strategy.name if network.strategy else f"source {network.part}"
+        which = f"classes {network.classes}, size {network.train_size}, seed {network.seed}"
         ended = "FAILED" if error else "done"
-        self.show("study", f"{self.all - self.left} of {self.all} networks: {what} {ended} | {left}")
+        self.show("study", f"{self.all - len(self.left)} of {self.all} networks: {what}, {which}: {ended} | {left}")
 
 
 def describe(study: Study) -> dict[str, Any]:
@@ -201,28 +216,30 @@ def write_everything(study: Study, rows: Any, failures: dict[str, str]) -> None:
     from headstart.report import write_study_report
     from headstart.study.conclusions import conclude
     from headstart.study.rows import table, write_results
-    from headstart.study.summary import summarise
+    from headstart.study.summary import differences, summarise, verdicts
 
     results = table(study.plan, rows, failures, study.dataset.class_names)
     write_results(study.folder / "results.csv", results)
-    summary = summarise(results)
-    write_text(study.folder / "summary.csv", summary.to_csv(index=False, lineterminator="\n"))
-    words = conclude(results, study.dataset.class_names, len(study.plan.networks))
+    summary, judged = summarise(results), verdicts(differences(results))
+    for name, found in (("summary.csv", summary), ("pairs.csv", judged)):
+        write_text(study.folder / name, found.to_csv(index=False, lineterminator="\n"))
+    dataset = study.dataset
+    words = conclude(results, dataset.class_names, len(study.plan.networks), dataset.name)
     write_text(study.folder / "conclusions.md", "\n\n".join(words) + "\n")
-    write_figures(study, results, summary)
+    write_figures(study, summary, judged)
     write_study_report(study.folder)
 
 
-def write_figures(study: Study, results: pd.DataFrame, summary: pd.DataFrame) -> None:
-    """`figures/`: by depth, by size, and a map for every strategy and size over several pairs; no others stay."""
-    from headstart.study.figures import plot_depth, plot_map, plot_sizes
-    from headstart.study.summary import differences, verdicts
+def write_figures(study: Study, summary: pd.DataFrame, judged: pd.DataFrame) -> None:
+    """`figures/`: by depth, size and predictor, and a map of several pairs for every strategy and size; no others."""
+    from headstart.study.figures import plot_depth, plot_map, plot_predictors, plot_sizes
 
     name, names = study.dataset.name, study.dataset.class_names
     figures = {"depth": plot_depth(summary, name), "sizes": plot_sizes(summary, name)}
-    for (strategy, size), judged in verdicts(differences(results)).groupby(["strategy", "train_size"], sort=False):
-        if len(judged) > 1:
-            figures[f"map-{strategy}-{size}"] = plot_map(judged, names, name, str(strategy), str(size))
+    figures["predictors"] = plot_predictors(judged, names, name)
+    for (strategy, size), pairs in judged.groupby(["strategy", "train_size"], sort=False):
+        if len(pairs) > 1:
+            figures[f"map-{strategy}-{size}"] = plot_map(pairs, names, name, str(strategy), str(size))
     drawn = {study.folder / "figures" / f"{stem}.png": figure for stem, figure in figures.items() if figure}
     for path, figure in drawn.items():
         write_whole(path, partial(figure.savefig, format="png", dpi=110))

@@ -24,6 +24,11 @@ ABOVE = {  # all that a class is a kind of, the most general first
 }
 
 
+def has_places(class_names: Collection[str]) -> bool:
+    """Whether all of them are classes of CIFAR-10, so that their closeness is known."""
+    return set(class_names) <= ABOVE.keys()
+
+
 def similarity(first: str, second: str) -> float:
     """Wu and Palmer's (1994), from 0 to 1: what two classes have in common, as a part of all that they are."""
     paths = [[*ABOVE[name].split(", "), name] for name in (first, second)]

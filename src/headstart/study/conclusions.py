@@ -7,15 +7,19 @@ from collections.abc import Collection
 import numpy as np
 import pandas as pd
 
-from headstart.study.summary import Predictors, differences, predict_gain, summarise, verdicts
+from headstart.practical.conclusions import caution
+from headstart.study.summary import Estimate, Predictors, differences, predict_gain, summarise, verdicts
 
 
-def conclude(results: pd.DataFrame, class_names: Collection[str], networks: int) -> list[str]:
-    """The study in words, a paragraph each; `class_names` are the dataset's, `networks` so many were planned."""
+def conclude(results: pd.DataFrame, class_names: Collection[str], networks: int, data: str) -> list[str]:
+    """The study in words, a paragraph each; `class_names` and `data` are the dataset's, `networks` were planned."""
     summary, paired = summarise(results), differences(results)
-    trained = results.loc[results["test_accuracy"].notna(), "key"].nunique()
-    missing = f"{networks - trained:,} of {networks:,} networks are not trained: all that follows is of the others."
-    paragraphs = [missing] if trained < networks else []
+    trained = results[results["test_accuracy"].notna()]
+    paragraphs = caution(data)
+    if missing := networks - trained["key"].nunique():
+        paragraphs.append(f"{missing:,} of {networks:,} networks are not trained: all that follows is of the others.")
+    if diverged := trained.loc[trained["test_loss"].isna(), "key"].nunique():
+        paragraphs.append(f"The loss of {diverged:,} networks is not finite; their accuracy counts like any other.")
     if summary.empty:
         return [*paragraphs, "Nothing can be concluded: no strategy has a partner from scratch."]
     judged = verdicts(paired)
@@ -25,25 +29,33 @@ def conclude(results: pd.DataFrame, class_names: Collection[str], networks: int)
         if found := predict_gain(group, class_names):
             paragraphs.append(describe_predictors(f"“{strategy}” at size {size}", found))
             looked_at += 1 + (found.nearness is not None) + len(found.kinds)
-    seeds = int(judged["seeds"].min())
-    if seeds < 2:
-        paragraphs.append("With one seed, nothing can be told of a single pair of classes: chance has no measure.")
-    pairs = int(summary["pairs"].min())
-    shared = set.intersection(*(set(classes.split(",")) for classes in judged["classes_b"]))
-    if shared and pairs > 1:
-        every = (
-            f"All pairs have “{shared.pop()}” in them: what is said over pairs of classes is for pairs with it alone."
-        )
-        paragraphs.append(every)
-    beside = f" and of {looked_at} correlations and kinds of pairs" if looked_at else ""
+    pairs = judged["classes_b"].unique()
+    if alone := int((judged.groupby("classes_b")["seeds"].min() < 2).sum()):
+        of = "a single pair of classes" if alone == len(pairs) else f"{alone} of the {len(pairs)} pairs of classes"
+        paragraphs.append(f"With one seed, nothing can be told of {of}: chance has no measure.")
+    paragraphs += describe_shares(pairs)
+    beside = f", and of {looked_at} correlations and kinds of pairs, which are not" if looked_at else ""
+    reach = "verdicts say what other seeds would give, the means' intervals what other classes would"
+    if len(pairs) == 1:
+        reach = "verdicts and intervals say what other seeds would give, and nothing of other pairs of classes"
     paragraphs.append(
-        f"Limits: one network and one recipe were studied, over {pairs} pair(s) and {seeds} seed(s) or more. The "
-        f"intervals of {len(summary)} mean differences{beside} were looked at, with no correction for their number; "
-        "verdicts are corrected for the number of pairs, one strategy and size at a time. All networks of a pair were "
-        "measured on the same test images: verdicts and intervals say what other seeds and classes would give, not "
-        "what other images would."
+        f"Limits: one network and one recipe were studied. {len(summary)} mean differences were looked at, whose "
+        f"p-values are corrected for their number (Holm){beside}; verdicts are corrected for the number of pairs, one "
+        "strategy and size at a time. All networks of a pair were "
+        f"measured on the same test images: {reach}; neither says what other images would."
     )
     return paragraphs
+
+
+def describe_shares(pairs: Collection[str]) -> list[str]:
+    """What it means for the intervals over pairs that one class is in most of them."""
+    count = pd.Series([name for pair in pairs for name in pair.split(",")]).value_counts()
+    name, most = count.index[0], count.iloc[0]
+    if len(pairs) < 2 or most <= len(pairs) / 2:
+        return []
+    if most == len(pairs):
+        return [f"All pairs have “{name}” in them: what is said over pairs of classes is for pairs with it alone."]
+    return [f"“{name}” is in {most} of {len(pairs)} pairs: the intervals over pairs of classes may be too narrow."]
 
 
 def describe(row: pd.Series) -> str:
@@ -55,24 +67,20 @@ def describe(row: pd.Series) -> str:
     over = f"{row['pairs']} pairs of classes" if row["pairs"] > 1 else f"{row['networks']} seeds"
     if np.isnan(row["low"]):
         return f"{name}: {points}, the same over {over}: how sure that is cannot be said."
-    sure = (
-        "helps"
-        if row["low"] > 0
-        else "hurts"
-        if row["high"] < 0
-        else "makes no difference that can be told from chance"
-    )
+    sure = "helps" if row["difference"] > 0 else "hurts"
+    if row["p"] >= 0.05:
+        sure = "makes no difference that can be told from chance"
     judged = (
         f"It helped for {row['helped']}, hurt for {row['hurt']}, and for {row['cannot_be_told']} it cannot be told."
     )
     left_out = ", leaving out each class in turn" if row["pairs"] > 1 else ""
     interval = f"95% interval {100 * row['low']:+.1f} to {100 * row['high']:+.1f} over {over}{left_out}"
-    return f"{name}: {points} ({interval}); on average it {sure}. {judged}"
+    return f"{name}: {points} ({interval}); on average it {sure} (p = {row['p']:.2g}). {judged}"
 
 
 def describe_predictors(name: str, found: Predictors) -> str:
     """What goes with the gain."""
-    _, low, high = found.difficulty
+    low, high = found.difficulty.low, found.difficulty.high
     told = (
         "the harder a pair is from scratch, the less transfer gains"
         if high < 0
@@ -80,24 +88,24 @@ def describe_predictors(name: str, found: Predictors) -> str:
         if low > 0
         else "that harder pairs gain more or less is not shown"
     )
-    sentences = [f"{name}: {told} ({in_words(*found.difficulty)})."]
+    sentences = [f"{name}, each interval taken alone: {told} ({in_words(found.difficulty)})."]
     if found.nearness:
-        _, low, high = found.nearness
+        low, high = found.nearness.low, found.nearness.high
         told = (
             f"The closer in meaning a pair is to part A's classes, the {'more' if low > 0 else 'less'} it gains"
             if low > 0 or high < 0
             else "That pairs closer in meaning to part A's classes gain more or less is not shown"
         )
-        sentences.append(f"{told} ({in_words(*found.nearness)}).")
+        sentences.append(f"{told} ({in_words(found.nearness)}).")
     kinds = "; ".join(
-        f"{kind}: {100 * mean:+.1f} points{'' if np.isnan(low) else f' ({100 * low:+.1f} to {100 * high:+.1f})'} "
-        f"over {pairs} pairs"
-        for kind, (mean, low, high, pairs) in found.kinds.items()
+        f"{kind}: {100 * gain.value:+.1f} points"
+        f"{'' if np.isnan(gain.low) else f' ({100 * gain.low:+.1f} to {100 * gain.high:+.1f})'} over {pairs} pairs"
+        for kind, (gain, pairs) in found.kinds.items()
     )
     return " ".join([*sentences, *([f"By kind: {kinds}."] if kinds else [])])
 
 
-def in_words(value: float, low: float, high: float) -> str:
+def in_words(found: Estimate) -> str:
     """A rank correlation and its interval."""
-    sure = "no interval" if np.isnan(low) else f"95% interval {low:+.2f} to {high:+.2f}"
-    return f"rank correlation {value:+.2f}, {sure}"
+    sure = "no interval" if np.isnan(found.low) else f"95% interval {found.low:+.2f} to {found.high:+.2f}"
+    return f"rank correlation {found.value:+.2f}, {sure}"

@@ -1,7 +1,8 @@
-"""A study's figures: gain by depth, by training-set size, and by pair of classes."""
+"""A study's figures: gain by depth, by training-set size, by pair of classes, and by what may predict it."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -11,7 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from headstart.practical.figures import STYLES, finish
-from headstart.study.summary import largest_by_depth
+from headstart.study.closeness import has_places
+from headstart.study.summary import closeness_of, largest_by_depth
 
 CURVES = {"A": "copied from A", "B": "copied from another network on B"}
 
@@ -29,20 +31,26 @@ def plot_depth(summary: pd.DataFrame, data: str) -> Figure | None:
         beside = 0.06 * (number - (len(curves) - 1) / 2)  # so that intervals do not hide one another
         draw(ax, curve["n"] + beside, curve, {"color": colour, "marker": mark, "linestyle": dash, "label": label})
     ax.set(xlabel="n: layers copied", xticks=sorted(table["n"].unique()))
-    return complete(figure, ax, f"Gain by depth ({table['train_images'].mean():,.0f} training images)", data)
+    images, scratch = table["train_images"].mean(), table["scratch_accuracy"].mean()
+    return complete(figure, ax, f"Gain by depth ({images:,.0f} training images; scratch {scratch:.1%})", data)
 
 
 def plot_sizes(summary: pd.DataFrame, data: str) -> Figure | None:
-    """Gain over scratch by the number of training images; None from one size."""
-    if summary["train_size"].nunique() < 2:
+    """Gain over scratch by the number of training images; None from one size, or for too many lines."""
+    if summary["train_size"].nunique() < 2 or summary["strategy"].nunique() > len(STYLES):
         return None
+    curves = list(summary.groupby("strategy", sort=False))
     figure, ax = plt.subplots(figsize=(8, 4.8))
-    for number, (strategy, curve) in enumerate(summary.groupby("strategy", sort=False)):
-        colour, mark, dash = STYLES[number % len(STYLES)]
+    for number, (strategy, curve) in enumerate(curves):
+        colour, mark, dash = STYLES[number]
         ordered = curve.sort_values("train_images")
         style = {"color": colour, "marker": mark, "linestyle": dash, "label": str(strategy)}
-        draw(ax, ordered["train_images"], ordered, style)
-    ax.set(xlabel="training images of part B", xscale="log")
+        beside = 1.06 ** (number - (len(curves) - 1) / 2)  # as in plot_depth
+        draw(ax, beside * ordered["train_images"], ordered, style)
+    images = summary.groupby("train_size")["train_images"].max()
+    ax.set(xlabel="training images of part B, of both classes", xscale="log")
+    ax.minorticks_off()
+    ax.set_xticks(images, [f"{count:,.0f}" for count in images])
     return complete(figure, ax, "Gain by the number of training images", data)
 
 
@@ -51,7 +59,7 @@ def plot_map(judged: pd.DataFrame, class_names: tuple[str, ...], data: str, stra
     gain = np.full((len(class_names), len(class_names)), np.nan)
     for row in judged.to_dict("records"):
         i, j = (class_names.index(name) for name in row["classes_b"].split(","))
-        gain[i, j] = gain[j, i] = 100 * row["mean"]
+        gain[i, j] = gain[j, i] = 100 * row["difference"]
     reach = max(0.1, float(np.nanmax(np.abs(gain))))
     figure, ax = plt.subplots(figsize=(8, 7))
     picture = ax.imshow(gain, cmap="PuOr_r", vmin=-reach, vmax=reach)
@@ -62,6 +70,35 @@ def plot_map(judged: pd.DataFrame, class_names: tuple[str, ...], data: str, stra
     ax.set_yticks(range(len(class_names)), class_names, parse_math=False)
     figure.colorbar(picture, label="points of test accuracy against scratch", shrink=0.8)
     return finish(figure, f"Gain of “{strategy}” by pair of classes, size {size}", data)
+
+
+def plot_predictors(judged: pd.DataFrame, class_names: Collection[str], data: str) -> Figure | None:
+    """A pair's gain by its error from scratch and, of CIFAR-10's classes, by its closeness to part A's.
+
+    None from fewer than five pairs, or for too many strategies.
+    """
+    if judged["classes_b"].nunique() < 5 or judged["strategy"].nunique() > len(STYLES):
+        return None
+    predictors = {"error from scratch (%)": 100 * (1 - judged["scratch_accuracy"])}
+    if has_places(class_names):
+        predictors["closeness in meaning to part A's classes"] = closeness_of(judged, class_names)
+    sizes, styles = judged["train_size"].unique(), dict(zip(judged["strategy"].unique(), STYLES, strict=False))
+    shape = (len(sizes), len(predictors))
+    figure, axes = plt.subplots(*shape, figsize=(9, 3.2 * shape[0]), sharex="col", sharey="row", squeeze=False)
+    for row, size in zip(axes, sizes, strict=True):
+        for ax, (predictor, values) in zip(row, predictors.items(), strict=True):
+            of_size = judged[judged["train_size"] == size]
+            for strategy, (colour, mark, _) in styles.items():
+                group = of_size[of_size["strategy"] == strategy]
+                style = {"color": colour, "marker": mark, "linestyle": "none", "markersize": 4, "alpha": 0.7}
+                ax.plot(values[group.index], 100 * group["difference"], label=strategy, **style)
+            ax.axhline(0, color="black", linewidth=1)
+            ax.grid(alpha=0.3)
+            if ax in axes[-1]:
+                ax.set_xlabel(predictor)
+        row[0].set_ylabel(f"size {size}\npoints against scratch")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(STYLES))
+    return finish(figure, "Gain by pair of classes, and what may predict it", data)
 
 
 def draw(ax: Axes, x: pd.Series, curve: pd.DataFrame, style: dict[str, Any]) -> None:

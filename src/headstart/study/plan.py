@@ -196,8 +196,11 @@ def parse_sizes(train_sizes: str, dataset: Dataset) -> list[str]:
     """Fractions (with a point: 0.25) or images per class (without: 100) of part B's training images."""
     import numpy as np
 
-    fewest = int(np.bincount(dataset.y_train).min())
-    found = []
+    from headstart.study.subsets import images_per_class
+
+    available = np.bincount(dataset.y_train).tolist()
+    fewest = min(available)
+    found: dict[tuple[int, ...], str] = {}  # by images of each class: one size under two names would be trained twice
     for text in (size.strip() for size in train_sizes.split(",")):
         fraction = re.fullmatch(r"0?\.\d{1,6}|1\.0*", text)
         count = re.fullmatch(r"[1-9]\d{0,8}", text)
@@ -206,5 +209,7 @@ def parse_sizes(train_sizes: str, dataset: Dataset) -> list[str]:
                 f"--train-sizes {train_sizes}: {text!r} is neither a fraction such as 0.25 or 1.0 nor a number of "
                 f"images per class from 1 to {fewest}"
             )
-        found.append(str(float(text)) if fraction else text)
-    return list(dict.fromkeys(found))
+        name = str(float(text)) if fraction else text
+        kept = tuple(images_per_class(name, images) for images in available)
+        found.setdefault(kept, "1.0" if kept == tuple(available) else name)
+    return list(found.values())

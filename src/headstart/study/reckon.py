@@ -23,30 +23,39 @@ if TYPE_CHECKING:
     from headstart.practical.data import Dataset
 
 IMAGES = 640  # of the measurement
+START = 2000  # what a training costs besides, about, in images shown
 
 
-def reckon(plan: Plan, missing: list[Network], dataset: Dataset) -> str:
-    """The plan in words, and how long what is missing would take one worker on this machine."""
+def reckon(plan: Plan, missing: list[Network], dataset: Dataset, workers: int) -> str:
+    """The plan in words, and how long what is missing would take so many workers on this machine."""
     sources = sum(network.strategy is None for network in plan.networks.values())
     shared = len(plan.cells) - len(plan.networks)
-    per_image, overhead = measure(dataset, next(iter(plan.networks.values())).recipe.precision)
-    seconds = sum(overhead + per_image * passes(network, dataset) for network in missing)
+    per_image, overhead = measure(dataset, next(iter(plan.networks.values())).recipe.precision, workers)
+    cost = {network.key: overhead + per_image * passes(network, dataset) for network in missing}
+    chains = [cost[network.key] + (cost.get(network.source.key, 0) if network.source else 0) for network in missing]
+    seconds = max(sum(cost.values()) / workers, max(chains, default=0))  # nothing starts before its source has ended
     return (
         f"{len(plan.networks):,} networks for {len(plan.cells):,} rows ({shared:,} rows share a network): {sources:,} "
         f"sources, each trained once, and {len(plan.networks) - sources:,} that start from them or from scratch. "
-        f"{len(missing):,} are not trained yet: {seconds / 3600:,.1f} hours for one worker of this machine, reckoned "
-        f"from {1000 * per_image:.2f} ms for an image and {overhead:.1f} s for starting a training."
+        f"{len(missing):,} are not trained yet: {seconds / 3600:,.1f} hours for {workers} worker(s) of this machine, "
+        f"reckoned from {1000 * per_image:.2f} ms for an image and {overhead:.1f} s for starting a training in each."
     )
 
 
-def measure(dataset: Dataset, precision: str) -> tuple[float, float]:
-    """Seconds to train on an image, and what a training costs besides, in a process like a worker's."""
+def measure(dataset: Dataset, precision: str, workers: int) -> tuple[float, float]:
+    """Seconds to train on an image, and what a training costs besides, in processes like so many workers'."""
+    few, recipe = sample(dataset, IMAGES), replace(RECIPE_B, epochs=3, batch_size=64, precision=precision)
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=prepare) as pool:
+        timed = [pool.submit(time_training, few, recipe) for _ in range(workers)]
+        per_image, overhead = np.median([training.result() for training in timed], axis=0)
+        return float(per_image), float(overhead)
+
+
+def sample(dataset: Dataset, images: int) -> Dataset:
+    """The first training images of a part A, and one test image: what is to be timed is training."""
     part, _ = split_classes(dataset, (0, 1))
-    few = replace(part, x_train=part.x_train[:IMAGES], y_train=part.y_train[:IMAGES], x_test=part.x_test[:1])
-    few = replace(few, y_test=part.y_test[:1])
-    recipe = replace(RECIPE_B, epochs=3, batch_size=64, precision=precision)
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=prepare) as pool:
-        return pool.submit(time_training, few, recipe).result()
+    few = replace(part, x_train=part.x_train[:images], y_train=part.y_train[:images])
+    return replace(few, x_test=part.x_test[:1], y_test=part.y_test[:1])
 
 
 def time_training(few: Dataset, recipe: Recipe) -> tuple[float, float]:

@@ -102,4 +102,5 @@ def table(plan: Plan, rows: Rows, failures: dict[str, str], class_names: tuple[s
 
 def write_results(path: Path, results: pd.DataFrame) -> None:
     """`results.csv`."""
-    write_text(path, results.to_csv(columns=COLUMNS, index=False, lineterminator="\n"))
+    whole = {column: "Int64" for column in COLUMNS if NUMBERS.get(column) is int}  # also where one is missing
+    write_text(path, results.astype(whole).to_csv(columns=COLUMNS, index=False, lineterminator="\n"))

@@ -71,7 +71,8 @@ for (const button of document.querySelectorAll(".sortable button")) {
     column.parentElement.querySelectorAll("th").forEach((other) => other.removeAttribute("aria-sort"));
     column.setAttribute("aria-sort", ascending ? "ascending" : "descending");
     const body = column.closest("table").tBodies[0];
-    const text = (row) => row.cells[column.cellIndex].textContent;
+    const cell = (row) => row.cells[column.cellIndex];
+    const text = (row) => cell(row).dataset.order ?? cell(row).textContent;
     const number = (row) => (Number.isNaN(parseFloat(text(row))) ? -Infinity : parseFloat(text(row)));
     const order = column.classList.contains("number")
       ? (a, b) => number(a) - number(b) || 0
