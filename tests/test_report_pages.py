@@ -85,6 +85,8 @@ def hover(page: Any, chart: str, x: float = 0.5, y: float = 0.5) -> str:
     box = page.locator(f"#{chart} .nsewdrag").first.bounding_box()
     page.mouse.move(box["x"] + x * box["width"] - 3, box["y"] + y * box["height"])
     page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
+    # Plotly looks where the mouse is every 50 ms, and forgets what it points at if it looks while a button is down.
+    page.evaluate("new Promise((done) => setTimeout(done, 60))")
     page.wait_for_selector(f"#{chart} .hovertext")
     return " ".join(page.locator(f"#{chart} .hovertext").all_text_contents())
 
@@ -176,7 +178,7 @@ def test_a_click_on_the_map_shows_the_pair(open_page: Open, study_page: Path) ->
     page.mouse.down()
     page.mouse.up()
     # Not wait_for_function: its second try would be an eval, which the page forbids.
-    expect(page.locator("#pair-choice")).to_have_value("1", timeout=30_000)
+    expect(page.locator("#pair-choice")).to_have_value("1")
     assert page.locator("#pair-choice option:checked").text_content() == f"{HOSTILE[0]} or {HOSTILE[2]}"
     assert page.locator("#pair-gain").inner_html() != before
 
