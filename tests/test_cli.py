@@ -245,6 +245,17 @@ def test_what_comes_with_an_extra_is_named_where_it_is_missing(
     assert not list(here.iterdir())
 
 
+def test_tensorflow_is_an_extra_too(here: Path) -> None:
+    code = (
+        "import sys, headstart.cli as c; sys.modules['tensorflow'] = None; "
+        "sys.argv[1:] = ['run', '49', '--data', 'digits']; c.main()"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ended.returncode == 2
+    assert ended.stderr == "headstart: run: tensorflow is not installed; in headstart's folder: pip install '.[cpu]'\n"
+    assert not list(here.iterdir())
+
+
 def test_without_a_command_the_help_is_shown() -> None:
     ended = command()
     assert "notebook" in ended.output

@@ -22,6 +22,7 @@ EXTRAS = {  # of what may not be installed
     **dict.fromkeys(("dask", "distributed"), "study"),
     **dict.fromkeys(("jupytext", "nbclient", "nbformat"), "notebook"),
     "optuna": "tune",
+    "tensorflow": "cpu",
 }
 UsageError: Any = typer.BadParameter.__mro__[1]  # the parser's own class, wherever this version of typer keeps it
 
