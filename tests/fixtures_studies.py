@@ -22,14 +22,15 @@ def make_study(
     classes: tuple[str, ...] = ("cat", "dog", "frog", "ship"),
     strategies: tuple[str, ...] = tuple(GAINS),
     sizes: tuple[str, ...] = ("1.0", "5"),
+    pairs: int = 3,
 ) -> Path:
-    """Three pairs of classes, three seeds; transfer gains four points more from few images."""
+    """A few pairs of classes, three seeds; transfer gains four points more from few images."""
     from headstart.study.rows import COLUMNS
     from headstart.study.summary import summarise
 
     rng = np.random.default_rng(0)
     lines = []
-    for pair, seed, size in product(list(combinations(classes, 2))[:3], range(3), sizes):
+    for pair, seed, size in product(list(combinations(classes, 2))[:pairs], range(3), sizes):
         for name in ("scratch", *strategies):
             few = size != "1.0"
             mean = 0.9 - 0.2 * few + GAINS.get(name, 0) + 0.04 * few * (name != "scratch")

@@ -194,6 +194,17 @@ def test_a_strategy_of_the_map_and_a_pair_are_chosen_without_a_mouse(open_page: 
     assert page.locator("#pair-curves").get_attribute("data-figure") == "pair-curves-2"
 
 
+def test_the_maps_choice_is_that_of_the_predictors_whose_marks_tell_their_pair(open_page: Open, tmp_path: Path) -> None:
+    page = open_page(write_study_report(make_study(tmp_path, strategies=("last_layer",), pairs=5)))
+    page.get_by_label("Strategy", exact=True).select_option("1")
+    for chart in ("predictor-0", "predictor-1"):
+        assert page.locator(f"#{chart}").get_attribute("data-figure") == f"{chart}-1"
+        assert page.locator(f"#{chart} .point").count() == 5
+    page.locator("#predictor-0 .point").first.hover(force=True)
+    page.wait_for_selector("#predictor-0 .hovertext")
+    assert " or " in str(page.locator("#predictor-0 .hovertext").text_content())
+
+
 def test_marks_stand_at_their_gain_and_apart_where_gains_are_equal(open_page: Open, tmp_path: Path) -> None:
     folder = make_study(tmp_path, strategies=("last_layer", "two_layers"))
     results = pd.read_csv(folder / "results.csv", dtype={"train_size": str})

@@ -14,7 +14,9 @@ from headstart.errors import BadRequest
 from headstart.report import write_study_report
 from headstart.report.study import describe_study
 from headstart.store import write_json
+from headstart.study.closeness import closeness
 from headstart.study.conclusions import conclude
+from headstart.study.summary import differences, verdicts
 
 pytest_plugins = ["fixtures_studies"]
 
@@ -59,6 +61,31 @@ def test_there_is_a_chart_by_depth_and_one_by_size_only_where_they_were_studied(
     assert {"depth-gain", "depth-accuracy", "sizes-gain", "sizes-accuracy"} <= both.keys()
     neither = describe_study(make_study(tmp_path / "neither", strategies=("last_layer",), sizes=("1.0",)))["figures"]
     assert not [name for name in neither if name.startswith(("depth", "sizes"))]
+
+
+def test_five_pairs_are_shown_by_what_may_predict_their_gain(tmp_path: Path) -> None:
+    folder = make_study(tmp_path / "five", pairs=5)
+    shown, judged = (
+        describe_study(folder),
+        verdicts(differences(pd.read_csv(folder / "results.csv", dtype={"train_size": str}))),
+    )
+    assert shown["predictors"] == ["error from scratch (%)", "closeness in meaning to part A's classes"]
+    for n, (strategy, size) in enumerate(shown["maps"]):
+        group = judged[(judged["strategy"] == strategy) & (judged["train_size"] == size)]
+        (by_error,), (by_closeness,) = (shown["figures"][f"predictor-{k}-{n}"].data for k in (0, 1))
+        assert list(by_error.x) == pytest.approx((100 * (1 - group["scratch_accuracy"])).tolist(), abs=1e-4)
+        assert (
+            list(by_closeness.y) == list(by_error.y) == pytest.approx((100 * group["difference"]).tolist(), abs=0.006)
+        )
+    assert by_closeness.x[0] == pytest.approx(closeness(["cat", "dog"], ["cat", "dog", "frog", "ship"]), abs=1e-4)
+    assert by_error.hovertext[0].startswith("cat or dog: ")
+
+
+def test_other_classes_have_no_closeness_and_four_pairs_no_predictors(tmp_path: Path) -> None:
+    other = describe_study(make_study(tmp_path / "other", classes=("a", "b", "c", "d"), pairs=5))
+    assert other["predictors"] == ["error from scratch (%)"]
+    four = describe_study(make_study(tmp_path / "four", pairs=4))
+    assert not [name for name in (*four["predictors"], *four["figures"]) if "predictor" in name]
 
 
 def test_the_csv_files_are_inside_the_page(study: Path) -> None:

@@ -198,6 +198,16 @@ def lines(curves: dict[str, pd.DataFrame], x: str, quantity: str, **axis: Any) -
     return figure.add_hline(y=0, line={"color": "gray", "width": 1.5}) if quantity == "gain" else figure
 
 
+def by_predictor(judged: pd.DataFrame, predictor: pd.Series, name: str) -> go.Figure:
+    """A mark a pair of classes: its gain over scratch, by what may predict it."""
+    told = [f"{plain(str(row.classes_b).replace(',', ' or '))}: {words_of(row)}" for row in judged.itertuples()]
+    marks = {"color": ORANGE, "symbol": "circle", "size": 8, "opacity": 0.8}
+    places = {"x": [round(float(value), 4) for value in predictor], "y": in_points(judged["difference"])}
+    pairs = go.Scatter(**places, mode="markers", marker=marks, hovertext=told, hoverinfo="text")
+    figure = chart([pairs], 380, xaxis={"title": plain(name)}, yaxis={"title": "gain over scratch (points)"})
+    return figure.add_hline(y=0, line={"color": "gray", "width": 1.5})
+
+
 def map_of_pairs(judged: Any, class_names: Sequence[str], numbers: dict[str, int]) -> go.Figure:
     """Gain by pair of classes; the `customdata` of a cell is the pair's number."""
     k = len(class_names)

@@ -17,7 +17,7 @@ from headstart.report import charts, data_url
 from headstart.sources import settled
 from headstart.study.conclusions import conclude, describe
 from headstart.study.rows import Rows
-from headstart.study.summary import differences, largest_by_depth, summarise, verdicts
+from headstart.study.summary import differences, largest_by_depth, may_predict, summarise, verdicts
 
 STUDY = {
     "dataset": {"name": str, "source": str, "class_names": [str]},
@@ -45,7 +45,12 @@ def describe_study(folder: Path) -> dict[str, Any]:
         pairs = list(dict.fromkeys(judged["classes_b"]))
         maps = list(judged.groupby(["strategy", "train_size"], sort=False))
         numbers = {pair: number for number, pair in enumerate(pairs)}
-        drawn = {f"map-{n}": charts.map_of_pairs(group, class_names, numbers) for n, (_, group) in enumerate(maps)}
+        predictors = may_predict(judged, class_names) if len(pairs) >= 5 else {}
+        drawn = {}
+        for n, (_, group) in enumerate(maps):
+            drawn[f"map-{n}"] = charts.map_of_pairs(group, class_names, numbers)
+            for k, (name, values) in enumerate(predictors.items()):
+                drawn[f"predictor-{k}-{n}"] = charts.by_predictor(group, values[group.index], name)
         by_pair = {
             f"{kind}-{number}": figure
             for pair, number in numbers.items()
@@ -64,6 +69,7 @@ def describe_study(folder: Path) -> dict[str, Any]:
         "lines": list(dict.fromkeys(results.loc[~results["strategy"].isin(["a", "b"]), "strategy"])),
         "most_lines": len(charts.STYLES),
         "maps": [key for key, _ in maps],
+        "predictors": list(predictors),
         "failed": int(results.loc[results["error"] != "", "key"].nunique()),
         "trained": int(results.loc[results["error"] == "", "key"].nunique()),
         "files": {name: inside(folder / name) for name in ("results.csv", "summary.csv")},

@@ -12,8 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from headstart.practical.figures import STYLES, finish
-from headstart.study.closeness import has_places
-from headstart.study.summary import closeness_of, largest_by_depth
+from headstart.study.summary import largest_by_depth, may_predict
 
 CURVES = {"A": "copied from A", "B": "copied from another network on B"}
 
@@ -79,9 +78,7 @@ def plot_predictors(judged: pd.DataFrame, class_names: Collection[str], data: st
     """
     if judged["classes_b"].nunique() < 5 or judged["strategy"].nunique() > len(STYLES):
         return None
-    predictors = {"error from scratch (%)": 100 * (1 - judged["scratch_accuracy"])}
-    if has_places(class_names):
-        predictors["closeness in meaning to part A's classes"] = closeness_of(judged, class_names)
+    predictors = may_predict(judged, class_names)
     sizes, styles = judged["train_size"].unique(), dict(zip(judged["strategy"].unique(), STYLES, strict=False))
     shape = (len(sizes), len(predictors))
     figure, axes = plt.subplots(*shape, figsize=(9, 3.2 * shape[0]), sharex="col", sharey="row", squeeze=False)
