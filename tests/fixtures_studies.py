@@ -26,7 +26,7 @@ def make_study(
 ) -> Path:
     """A few pairs of classes, three seeds; transfer gains four points more from few images."""
     from headstart.study.rows import COLUMNS
-    from headstart.study.summary import summarise
+    from headstart.study.summary import differences, summarise, verdicts
 
     rng = np.random.default_rng(0)
     lines = []
@@ -44,6 +44,7 @@ def make_study(
     results = pd.DataFrame(lines, columns=COLUMNS)
     results.to_csv(folder / "results.csv", index=False)
     summarise(results).to_csv(folder / "summary.csv", index=False)
+    verdicts(differences(results)).to_csv(folder / "pairs.csv", index=False)
     asked = {"pairs": "cat,dog+a b", "seeds": 3, "strategies": "practical", "train_sizes": ",".join(sizes), "epochs": 2}
     asked |= {"data": "digits", "precision": "float32", "precision_reason": "float32 was asked for"}
     dataset = {"name": "made-up images", "source": "nowhere", "class_names": list(classes)}

@@ -281,7 +281,7 @@ def test_the_table_is_searched_and_sorted(open_page: Open, study_page: Path) -> 
 
 def test_the_csv_files_are_downloaded_from_the_page(open_page: Open, study_page: Path, tmp_path: Path) -> None:
     page = open_page(study_page)
-    for name in ("results.csv", "summary.csv"):
+    for name in ("results.csv", "summary.csv", "pairs.csv"):
         with page.expect_download() as download:
             page.get_by_role("link", name=f"Download {name}").click()
         assert download.value.suggested_filename == name

@@ -90,7 +90,7 @@ def test_other_classes_have_no_closeness_and_four_pairs_no_predictors(tmp_path: 
 
 def test_the_csv_files_are_inside_the_page(study: Path) -> None:
     page = write_study_report(study).read_text(encoding="utf-8")
-    for name in ("results.csv", "summary.csv"):
+    for name in ("results.csv", "summary.csv", "pairs.csv"):
         [content] = re.findall(f'href="data:text/csv;base64,([^"]*)" download="{name}"', page)
         assert base64.b64decode(content) == (study / name).read_bytes()
     assert len(page) < 6_000_000
@@ -166,6 +166,13 @@ def test_a_study_that_has_only_begun_has_a_page(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"a,b\n1,2\n", b"[]"])
 def test_a_torn_file_is_refused_by_name(name: str, content: bytes, study: Path) -> None:
     (study / name).write_bytes(content)
+    with pytest.raises(BadRequest, match=name):
+        write_study_report(study)
+
+
+@pytest.mark.parametrize("name", ["results.csv", "summary.csv", "pairs.csv", "study.json"])
+def test_a_missing_file_is_told_by_name(name: str, study: Path) -> None:
+    (study / name).unlink()
     with pytest.raises(BadRequest, match=name):
         write_study_report(study)
 

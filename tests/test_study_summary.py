@@ -263,7 +263,7 @@ def test_a_correlation_that_chance_makes_is_not_told_as_a_finding() -> None:
     assert found is not None
     assert found.difficulty.low > 0
     words = describe_predictors("“A3B” at size 1.0", found)
-    assert "whose chance does that" in words
+    assert "some of it by the chance of the networks from scratch" in words
     assert "the more transfer gains" not in words
 
 

@@ -31,6 +31,7 @@ NUMBERS = [
     *("seed", "copied", "frozen", "train_images", "test_images"),
     *("test_accuracy", "test_loss", "train_accuracy", "train_loss", "seconds"),
 ]
+TABLES = ("results.csv", "summary.csv", "pairs.csv")
 MOST_BYTES_INSIDE = 1_000_000  # of results.csv: 4,000 trained networks; with it a page of many figures stays below 6 MB
 
 
@@ -72,7 +73,7 @@ def describe_study(folder: Path) -> dict[str, Any]:
         "predictors": list(predictors),
         "failed": int(results.loc[results["error"] != "", "key"].nunique()),
         "trained": int(results.loc[results["error"] == "", "key"].nunique()),
-        "files": {name: inside(folder / name) for name in ("results.csv", "summary.csv")},
+        "files": {name: inside(folder / name) for name in TABLES},
         "figures": {**mean, **by_depth(summary), **by_size(summary), **drawn, **by_pair},
     }
 
@@ -156,8 +157,9 @@ def figures_of_pair(rows: Rows, results: pd.DataFrame, judged: pd.DataFrame, pai
 
 
 def inside(path: Path) -> str:
-    """A CSV file as an address in the page; empty if it is too large for that."""
-    content = path.read_bytes()
+    """A CSV file as an address in the page; empty if it is too large for that. BadRequest if it is missing."""
+    with readable(path):
+        content = path.read_bytes()
     return data_url("text/csv", content) if len(content) <= MOST_BYTES_INSIDE else ""
 
 

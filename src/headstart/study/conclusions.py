@@ -84,7 +84,7 @@ def describe_predictors(name: str, found: Predictors) -> str:
     told = (
         "the harder a pair is from scratch, the less transfer gains"
         if high < 0
-        else "harder pairs gain more, but both are measured with the same networks from scratch, whose chance does that"
+        else "harder pairs gain more, some of it by the chance of the networks from scratch, which are in both"
         if low > 0
         else "that harder pairs gain more or less is not shown"
     )

@@ -194,7 +194,7 @@ SUMMARY = [
 class Predictors:
     """What goes with transfer's gain over the pairs of classes: rank correlations with their intervals, and kinds.
 
-    Gain and difficulty share the network from scratch: its chance alone makes harder pairs gain more.
+    Gain and difficulty share the network from scratch: its chance alone makes harder pairs seem to gain more.
     """
 
     difficulty: Estimate  # of gain and error from scratch
