@@ -81,7 +81,8 @@ def test_there_is_no_figure_of_one_size_or_too_many_lines_and_none_without_depth
 def test_the_map_is_symmetric_with_the_gain_in_points_in_its_fields() -> None:
     judged = pd.DataFrame({"classes_b": ["cat,dog", "cat,ship"], "difference": [-0.021, 0.034]})
     figure = plot_map(judged, ("cat", "dog", "$ship$", "ship"), "made-up images", "two_layers", "1.0")
-    ax, bar = figure.axes
+    [ax] = figure.axes
+    [bar] = ax.child_axes
     [picture] = ax.images
     gain = np.ma.filled(picture.get_array(), np.nan)
     expected = np.full((4, 4), np.nan)
