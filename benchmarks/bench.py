@@ -1,13 +1,13 @@
 """headstart side by side with a plain Keras script, with PyTorch where it is installed, and with the machine's limit.
 
 Each arm is a process of its own; in every round the arms take turns, and each ratio is the median over the rounds of
-the other arm's time over ours within one round (more is better). A training of 20 epochs is reckoned from three: the
-first, with all that comes before it, 18 times the mean of those between, and the last, in which headstart measures
-all training images. The plain script stalls at the end of some epochs and not of others: the fewer of its epochs are
-measured, the more its figure owes to chance, so that it takes more, and with --plain-epochs 20 nothing of it is
-reckoned. Work is equal: the same images, network, batch size and epochs, and the network measured after each epoch on
-the test images and on as many training images. Only ours has Muon for the convolutions, the others Adam for all, and
-ours pays for it. PyTorch computes in bfloat16, too, where the processor can.
+the other arm's time over ours within one round (more is better). The time of 20 epochs is computed from three: the
+first, with all that comes before it, 18 times the mean of those between, and the last, after which headstart measures
+all training images. The plain script stalls at the end of some epochs and not of others, so more of its epochs are
+measured; with --plain-epochs 20 all of them are. Work is equal: the same images, network, batch size and epochs, and
+the network measured after each epoch on the test images and on as many training images. The others train with Adam on
+the images as they are. Ours has AdamW, mirrors the images and, for network A, shifts them: that takes time, too, which
+counts. PyTorch computes in bfloat16, too, where the processor can.
 
     python benchmarks/bench.py [--quick] [--data PATH] [--rounds N] [--plain-epochs N] [--torch PYTHON]
 
@@ -69,12 +69,13 @@ def main():
 
 
 def write_parts(data, path, share):
-    """Parts A and B for registration number 2020387499 as one .npz; a random share of them."""
+    """What all arms get, as one .npz: a random share of parts A and B, held out (4, 9), and the network's sizes."""
     from headstart.practical.data import split_classes
+    from headstart.practical.recipe import RECIPE_A
     from headstart.sources import open_dataset
 
     dataset, _ = open_dataset(data, print)
-    arrays = {}
+    arrays = {name: getattr(RECIPE_A, name) for name in ("widths", "units", "dropout")}
     for part, content in zip("ab", split_classes(dataset, (4, 9)), strict=True):
         for kind in ("train", "test"):
             labels = getattr(content, f"y_{kind}")

@@ -5,22 +5,22 @@ import json
 import resource
 import time
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
+import headstart.practical  # noqa: F401  before TensorFlow: it asks for the fast kernels
 from headstart.memory import EmptyOptimizer
-from headstart.practical import tensorflow as tf  # first: with the kernels that it asks for
 from headstart.practical.data import Dataset
-from headstart.practical.environment import set_up
-from headstart.practical.network import build_network, colour_statistics
-from headstart.practical.recipe import RECIPE_A, RECIPE_B
-from headstart.practical.training import train
-from headstart.practical.transfer import STRATEGIES, transfer
+from headstart.practical.network import colour_statistics
 from headstart.precision import choose_precision
+from headstart.recipes import RECIPE_A, RECIPE_B
+from headstart.strategies import STRATEGIES
+from headstart.training import build_network, train, transfer
 
 
-class Clock(tf.keras.callbacks.Callback):
-    """The seconds from epoch's end to epoch's end, measuring included."""
+class Clock(EmptyOptimizer):
+    """Notes when each epoch has ended and was measured; when the training is over, it empties the optimizer."""
 
     def __init__(self):
         super().__init__()
@@ -29,8 +29,13 @@ class Clock(tf.keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         self.ends.append(time.perf_counter())
 
-    def seconds(self):
-        return list(np.diff(self.ends))
+
+def timed(training):
+    """The trained network and each epoch's seconds, the first and last with what comes before and after the epochs."""
+    clock = Clock()
+    trained = training(callbacks=[clock])
+    clock.ends[-1] = time.perf_counter()
+    return trained, np.diff(clock.ends).tolist()
 
 
 def main():
@@ -49,18 +54,13 @@ def main():
         )
         for part in ("a", "b")
     )
-    set_up()
     precision, reason = choose_precision(options.precision)
     common = {"epochs": options.epochs, "batch_size": options.batch, "precision": precision}
     recipe_a, recipe_b = replace(RECIPE_A, **common), replace(RECIPE_B, **common)
-    clock = Clock()
-    network = build_network(len(part_a.class_names), recipe_a, colour_statistics(part_a.x_train), seed=0)
-    source = train(network, part_a, recipe_a, callbacks=[clock, EmptyOptimizer()])
-    times = {"a": clock.seconds()}
+    network, times = build_network(len(part_a.class_names), recipe_a, colour_statistics(part_a.x_train)), {}
+    source, times["a"] = timed(partial(train, network, part_a, recipe_a))
     for strategy in STRATEGIES:
-        clock = Clock()
-        transfer(source, strategy, part_b, recipe_b, callbacks=[clock, EmptyOptimizer()])
-        times[strategy.name] = clock.seconds()
+        _, times[strategy.name] = timed(partial(transfer, source, strategy, part_b, recipe_b))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     print(json.dumps({**times, "peak_rss": peak, "precision": precision, "reason": reason}))
 

@@ -1,8 +1,9 @@
 """The practical as a plain Keras script: what one writes after reading Keras' own guides.
 
-Float arrays, `model.fit` in float32 with validation data, `trainable = False` for what is frozen, no caching. The
-network, images, batch size and epochs are ours; a network's evaluation is Keras' own, on the test images, plus one
-`evaluate` on as many training images, which our curves show, too. With `--no-stall` tf.data's autotuning is off.
+Float arrays, `model.fit` in float32 with validation data, `trainable = False` for what is frozen, no caching. Images,
+batch size, epochs and network are ours; bench.py writes its sizes into the .npz, too. A network's evaluation is Keras'
+own, on the test images, plus one `evaluate` on as many training images, which our curves show, too. With `--no-stall`
+tf.data's autotuning is off.
 
 Prints one JSON object: {phase: [seconds of each epoch, the first with what comes before it], "peak_rss": bytes}.
 """
@@ -30,20 +31,20 @@ class Clock(keras.callbacks.Callback):
         self.ends.append(time.perf_counter())
 
 
-def network(classes):
+def network(classes, widths, units, dropout):
     return keras.Sequential(
         [
             keras.Input((32, 32, 3)),
-            layers.Conv2D(48, 3, padding="same", activation="relu"),
+            layers.Conv2D(widths[0], 3, padding="same", activation="relu"),
             layers.MaxPooling2D(),
-            layers.Conv2D(96, 3, padding="same", activation="relu"),
+            layers.Conv2D(widths[1], 3, padding="same", activation="relu"),
             layers.MaxPooling2D(),
-            layers.Conv2D(160, 3, padding="same", activation="relu"),
-            layers.Conv2D(224, 3, strides=2, padding="same", activation="relu"),
+            layers.Conv2D(widths[2], 3, padding="same", activation="relu"),
+            layers.Conv2D(widths[3], 3, strides=2, padding="same", activation="relu"),
             layers.Flatten(),
-            layers.Dropout(0.25),
-            layers.Dense(512, activation="relu"),
-            layers.Dropout(0.5),
+            layers.Dropout(dropout[0]),
+            layers.Dense(units, activation="relu"),
+            layers.Dropout(dropout[1]),
             layers.Dense(classes, activation="softmax"),
         ]
     )
@@ -54,41 +55,26 @@ def fit(model, part, epochs, batch, stall):
     start = time.perf_counter()
     model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
     clock = Clock(x_train[: len(x_test)], y_train[: len(x_test)])
+    how = {"epochs": epochs, "callbacks": [clock], "verbose": 0}
     if stall:
-        model.fit(
-            x_train,
-            y_train,
-            batch,
-            epochs,
-            validation_data=(x_test, y_test),
-            validation_batch_size=500,
-            callbacks=[clock],
-            verbose=0,
-        )
+        model.fit(x_train, y_train, batch, validation_data=(x_test, y_test), validation_batch_size=500, **how)
     else:
         train = tf.data.Dataset.from_tensor_slices((x_train, y_train)).shuffle(len(x_train)).batch(batch)
         test = tf.data.Dataset.from_tensor_slices((x_test, y_test)).batch(500)
         options = tf.data.Options()
         options.autotune.enabled = False
-        model.fit(
-            train.with_options(options),
-            epochs=epochs,
-            validation_data=test.with_options(options),
-            callbacks=[clock],
-            shuffle=False,  # it is done above
-            verbose=0,
-        )
+        train, test = train.with_options(options), test.with_options(options)
+        model.fit(train, validation_data=test, shuffle=False, **how)  # shuffled above
     return list(np.diff([start, *clock.ends]))
 
 
-def fine_tune(source, part, trained, epochs, batch, stall):
-    model = network(2)
+def fine_tune(model, source, part, trained, **how):
     for new, old in list(zip(model.layers, source.layers, strict=True))[:-1]:
         new.set_weights(old.get_weights())
     for layer in [layer for layer in model.layers if layer.weights][:-trained]:
         layer.trainable = False
     assert len(model.trainable_weights) == 2 * trained, "a kernel and a bias for each trained layer"
-    return fit(model, part, epochs, batch, stall)
+    return fit(model, part, **how)
 
 
 def main():
@@ -108,11 +94,12 @@ def main():
         ]
         for part in ("a", "b")
     }
-    common = {"epochs": options.epochs, "batch": options.batch, "stall": not options.no_stall}
-    source = network(int(parts["a"][1].max()) + 1)
-    times = {"a": fit(source, parts["a"], **common), "scratch": fit(network(2), parts["b"], **common)}
-    times["last_layer"] = fine_tune(source, parts["b"], trained=1, **common)
-    times["two_layers"] = fine_tune(source, parts["b"], trained=2, **common)
+    sizes = [data[name].tolist() for name in ("widths", "units", "dropout")]
+    how = {"epochs": options.epochs, "batch": options.batch, "stall": not options.no_stall}
+    source = network(int(parts["a"][1].max()) + 1, *sizes)
+    times = {"a": fit(source, parts["a"], **how), "scratch": fit(network(2, *sizes), parts["b"], **how)}
+    times["last_layer"] = fine_tune(network(2, *sizes), source, parts["b"], trained=1, **how)
+    times["two_layers"] = fine_tune(network(2, *sizes), source, parts["b"], trained=2, **how)
     print(json.dumps({**times, "peak_rss": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}))
 
 

@@ -13,13 +13,15 @@ import torch
 from torch import nn
 
 
-def network(classes):
+def network(classes, widths, units, dropout):
+    conv1, conv2, conv3, conv4 = widths
     return nn.Sequential(
-        *(nn.Conv2d(3, 48, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
-        *(nn.Conv2d(48, 96, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
-        *(nn.Conv2d(96, 160, 3, padding=1), nn.ReLU(), nn.Conv2d(160, 224, 3, stride=2, padding=1), nn.ReLU()),
-        *(nn.Flatten(), nn.Dropout(0.25)),
-        *(nn.Linear(3584, 512), nn.ReLU(), nn.Dropout(0.5), nn.Linear(512, classes)),
+        *(nn.Conv2d(3, conv1, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Conv2d(conv1, conv2, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Conv2d(conv2, conv3, 3, padding=1), nn.ReLU()),
+        *(nn.Conv2d(conv3, conv4, 3, stride=2, padding=1), nn.ReLU(), nn.Flatten()),
+        *(nn.Dropout(dropout[0]), nn.Linear(4 * 4 * conv4, units), nn.ReLU()),
+        *(nn.Dropout(dropout[1]), nn.Linear(units, classes)),
     ).to(memory_format=torch.channels_last)
 
 
@@ -46,15 +48,14 @@ def fit(model, part, epochs, batch, bfloat16):
         model.eval()
         with torch.inference_mode(), autocast:
             for x, y in ((x_test, y_test), (x_train[: len(x_test)], y_train[: len(x_test)])):
-                told = torch.cat([model(chunk) for chunk in x.split(500)])
-                loss(told.float(), y).item(), (told.argmax(1) == y).float().mean().item()
+                outputs = torch.cat([model(chunk) for chunk in x.split(500)])
+                loss(outputs.float(), y).item(), (outputs.argmax(1) == y).float().mean().item()
         seconds.append(time.perf_counter() - start)
         start = time.perf_counter()
     return seconds
 
 
-def fine_tune(source, part, trained, **how):
-    model = network(2)
+def fine_tune(model, source, part, trained, **how):
     layers = list(zip(weight_layers(model), weight_layers(source), strict=True))
     for new, old in layers[:-1]:
         new.load_state_dict(old.state_dict())
@@ -84,10 +85,11 @@ def main():
         for part in ("a", "b")
     }
     how = {"epochs": options.epochs, "batch": options.batch, "bfloat16": options.bfloat16}
-    source = network(8)
-    times = {"a": fit(source, parts["a"], **how), "scratch": fit(network(2), parts["b"], **how)}
-    times["last_layer"] = fine_tune(source, parts["b"], trained=1, **how)
-    times["two_layers"] = fine_tune(source, parts["b"], trained=2, **how)
+    sizes = [data[name].tolist() for name in ("widths", "units", "dropout")]
+    source = network(int(parts["a"][1].max()) + 1, *sizes)
+    times = {"a": fit(source, parts["a"], **how), "scratch": fit(network(2, *sizes), parts["b"], **how)}
+    times["last_layer"] = fine_tune(network(2, *sizes), source, parts["b"], trained=1, **how)
+    times["two_layers"] = fine_tune(network(2, *sizes), source, parts["b"], trained=2, **how)
     print(json.dumps({**times, "peak_rss": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}))
 
 

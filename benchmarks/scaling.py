@@ -52,11 +52,11 @@ def measure(data, sweep, value):
     import numpy as np
 
     from headstart.practical.data import split_classes
-    from headstart.practical.network import build_network, colour_statistics
-    from headstart.practical.recipe import RECIPE_A, RECIPE_B
-    from headstart.practical.training import train
-    from headstart.practical.transfer import STRATEGIES, Strategy, transfer
+    from headstart.practical.network import colour_statistics
+    from headstart.recipes import RECIPE_A, RECIPE_B
     from headstart.sources import open_dataset
+    from headstart.strategies import STRATEGIES, Strategy
+    from headstart.training import build_network, train, transfer
 
     dataset, _ = open_dataset(data, lambda line: None)
     rng = np.random.default_rng(0)
@@ -85,8 +85,8 @@ def measure(data, sweep, value):
         content = part(dataset, images)
         del dataset
         trained = [train(build_network(10, recipe, colour_statistics(content.x_train), seed=0), content, recipe)]
-    epoch = sum(one.history["seconds"].iloc[-1] for one in trained)
-    features = sum(one.seconds - one.history["seconds"].sum() for one in trained)
+    epoch = sum(one.history["seconds"].diff().iloc[-1] for one in trained)
+    features = sum(one.feature_seconds for one in trained)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return dict(zip(COLUMNS, (sweep, value, images, epoch, features, peak), strict=True))
 

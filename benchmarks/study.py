@@ -6,8 +6,8 @@
 
 `threads` trains network A in one process with two threads, in one with one thread, and in two processes with one thread
 each at the same time, in turn, three times. `scale` does one and the same study with one worker and with two, in turn,
-three times; the results have to be equal. The last line of either is JSON. `watch`, beside a running `headstart study
---out FOLDER` whose process is PID, notes every five seconds how many networks are trained and how much memory the
+three times; the results have to be equal. The last line of either is JSON. `watch`, while `headstart study
+--out FOLDER` runs as the process PID, notes every five seconds how many networks are trained and how much memory the
 largest worker takes, until the study ends; it writes benchmarks/study-memory.csv and docs/study-memory.png.
 """
 
@@ -56,15 +56,14 @@ def main():
 
 def threads(data, precision):
     """Milliseconds that each process trains on an image of part A, and how much faster two of them are together."""
-    from headstart.practical.environment import set_up
-    from headstart.practical.recipe import RECIPE_A
+    from headstart.recipes import RECIPE_A
     from headstart.sources import open_dataset
     from headstart.study.reckon import sample
     from headstart.study.work import prepare
 
     few = sample(open_dataset(data, print).dataset, IMAGES)
     recipe = replace(RECIPE_A, precision=precision)
-    ways = {"one of two threads": (1, set_up), "one of one thread": (1, prepare), "each of two": (2, prepare)}
+    ways = {"one of two threads": (1, None), "one of one thread": (1, prepare), "each of two": (2, prepare)}
     milliseconds = {name: [] for name in ways}
     for number in range(ROUNDS):
         for name, (processes, initializer) in ways.items():
@@ -86,11 +85,11 @@ def threads(data, precision):
 
 def train_a(part, recipe):
     """In another process: each epoch's seconds, but the first's and the last's, when the other may have ended."""
-    from headstart.practical.network import build_network, colour_statistics
-    from headstart.practical.training import train
+    from headstart.practical.network import colour_statistics
+    from headstart.training import build_network, train
 
     network = build_network(len(part.class_names), recipe, colour_statistics(part.x_train), seed=0)
-    return train(network, part, recipe).history["seconds"].iloc[1:-1].tolist()
+    return train(network, part, recipe).history["seconds"].diff().iloc[1:-1].tolist()
 
 
 def scale(asked):
@@ -164,7 +163,7 @@ def tasks(data):
 
 
 def well(network, error):
-    """What hears of each network's end."""
+    """Called at each network's end."""
     assert not error, error
 
 
@@ -172,9 +171,9 @@ class Idle(WorkerPlugin):
     """Lets a worker answer at once with a row, and with weights of a source's shapes."""
 
     def setup(self, worker):
-        from headstart.practical.network import build_network
-        from headstart.practical.recipe import RECIPE_A
+        from headstart.recipes import RECIPE_A
         from headstart.study import work
+        from headstart.training import build_network
 
         row = dict.fromkeys(("copied", "frozen", "train_images", "test_images"), 0) | {"curve": [0.5] * 20}
         row |= dict.fromkeys(("test_accuracy", "test_loss", "train_accuracy", "train_loss", "seconds"), 0.5)

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     import keras
 
     from headstart.practical.data import Dataset
-    from headstart.practical.recipe import Recipe
-    from headstart.practical.training import Trained
+    from headstart.recipes import Recipe
+    from headstart.training import Trained
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -81,9 +81,9 @@ class TinyRun:
 @pytest.fixture(scope="session")
 def digits() -> Dataset:
     """Few enough digits to train on in a second; part B has 67 to train on and 29 to test with, both odd on purpose."""
-    from headstart.practical.data import load_dataset
+    from headstart.practical.digits import load_dataset
 
-    whole = load_dataset("digits")
+    whole = load_dataset()
     return replace(
         whole,
         x_train=whole.x_train[:320],
@@ -97,15 +97,15 @@ def digits() -> Dataset:
 def tiny_run(digits: Dataset) -> TinyRun:
     import keras
 
-    from headstart.practical.data import split_classes
-    from headstart.practical.network import build_network, colour_statistics
-    from headstart.practical.recipe import Recipe
-    from headstart.practical.training import train
-    from headstart.practical.transfer import STRATEGIES, transfer
+    from headstart.parts import split_classes
+    from headstart.practical.network import colour_statistics
+    from headstart.recipes import Recipe
+    from headstart.strategies import STRATEGIES
+    from headstart.training import build_network, train, transfer
 
     part_a, part_b = split_classes(digits, (4, 9))
     recipe_a = Recipe(widths=(4, 4, 8, 8), units=16, epochs=4, batch_size=16, learning_rate=1e-2, shift=1)
-    recipe_b = replace(recipe_a, learning_rate=2e-2)
+    recipe_b = replace(recipe_a, learning_rate=2e-2, shift=0)
     network = build_network(8, recipe_a, colour_statistics(part_a.x_train), seed=0)
     weights: list[list[np.ndarray]] = []
     snapshots = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: weights.append(network.get_weights()))
@@ -130,8 +130,8 @@ def copy_network() -> Callable[[keras.Model], keras.Model]:
 @pytest.fixture
 def make_trained() -> Callable[..., Trained]:
     """A result made up by hand: which of the test images are classified rightly, and its curves."""
-    from headstart.practical.recipe import Recipe
-    from headstart.practical.training import Trained
+    from headstart.recipes import Recipe
+    from headstart.training import Trained
 
     def make(name: str = "scratch", right: int | list[bool] = 90, of: int = 100, **given: Any) -> Trained:
         is_right = np.arange(of) < right if isinstance(right, int) else np.array(right)
@@ -145,26 +145,31 @@ def make_trained() -> Callable[..., Trained]:
         } | given.pop("curves", {})
         epochs = min(len(curve) for curve in curves.values())
         columns = {column: np.array(curve[-epochs:], dtype=float) for column, curve in curves.items()}
-        history = pd.DataFrame({"epoch": np.arange(1, epochs + 1), **columns, "seconds": 1.0})
-        told = np.where(is_right, labels, 1 - labels)
+        history = pd.DataFrame(
+            {"epoch": np.arange(1, epochs + 1), **columns, "seconds": 2.0 * np.arange(1, epochs + 1)}
+        )
+        answers = np.where(is_right, labels, 1 - labels)
         defaults = {
             "name": name,
             "network": SimpleNamespace(
                 trainable_weights=[np.zeros((3, 2)), np.zeros(2)],
                 get_layer=lambda _: SimpleNamespace(get_config=lambda: {"mean": [0.0] * 3, "variance": [1.0] * 3}),
             ),
+            "start": [],
             "recipe": Recipe(epochs=epochs),
             "copied": 0,
             "frozen": 0,
             "class_names": ("cat", "dog"),
             "labels": labels,
-            "probabilities": np.where(np.arange(2) == told[:, None], 0.9, 0.1).astype(np.float32),
+            "probabilities": np.where(np.arange(2) == answers[:, None], 0.9, 0.1).astype(np.float32),
             "history": history,
+            "train_loss": float(history["train_loss"].iloc[-1]),
+            "train_accuracy": float(history["train_accuracy"].iloc[-1]),
+            "test_accuracy": accuracy,
+            "feature_seconds": 0.0,
             "hashes_before": {},
             "hashes_after": {},
-            "optimizer_steps": epochs,
             "features": "",
-            "seconds": 10.0,
         }
         return Trained(**(defaults | given))
 

@@ -27,7 +27,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -38,10 +37,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from fixtures_runs import contents
-from headstart import execution, notebook
+from fixtures_runs import TINY, contents, write_recipe
+from headstart import audit, environment, execution, notebook, training
 from headstart.cli import status_of
-from headstart.practical import audit, environment, figures, network, recipe, training, transfer
+from headstart.practical import figures
 from headstart.study import cluster, work, worker
 from headstart.study import figures as study_figures
 
@@ -75,8 +74,9 @@ class Network:
     """Numbers, of which every epoch makes others."""
 
     def __init__(self, name: str) -> None:
-        self.variables = self.trainable_weights = [Variable(len(name)), Variable(2 * len(name))]
-        self.optimizer = SimpleNamespace(variables=[Variable(0)])
+        self.variables = [Variable(len(name)), Variable(2 * len(name))]
+        self.trainable_variables = self.trainable_weights = self.variables
+        self.optimizer = SimpleNamespace(variables=[Variable(0)], build=lambda variables: None)
 
     def get_layer(self, name: str) -> SimpleNamespace:
         return SimpleNamespace(get_config=lambda: {"mean": [0.0] * 3, "variance": [1.0] * 3})
@@ -93,7 +93,7 @@ def note(line: str) -> None:
 
 
 def train(_: Any, part: Any, asked: Any, **given: Any) -> training.Trained:
-    """What `practical.training.train` does to files and rows."""
+    """What `training.train` does to files and rows."""
     name, model = given.get("name", "a"), Network(given.get("name", "a"))
     rows = given["resume"](model)
     for epoch in range(len(rows), asked.epochs):
@@ -108,14 +108,17 @@ def train(_: Any, part: Any, asked: Any, **given: Any) -> training.Trained:
             callback.on_epoch_end(epoch, logs)
     answers = np.resize(np.abs(model.variables[1].value), (len(part.y_test), len(part.class_names)))
     return training.Trained(
-        *(name, model, asked, given.get("copied", 0), given.get("frozen", 0), part.class_names, part.y_test),
+        *(name, model, [], part.class_names, part.y_test),
         probabilities=(answers + 1e-3) / (answers + 1e-3).sum(axis=1, keepdims=True),
         history=pd.DataFrame(rows),
+        **dict.fromkeys(("train_loss", "train_accuracy", "test_accuracy"), 0.5),
+        feature_seconds=0.0,
+        recipe=asked,
+        copied=given.get("copied", 0),
+        frozen=given.get("frozen", 0),
+        features="",
         hashes_before={},
         hashes_after={},
-        optimizer_steps=1,
-        features="",
-        seconds=1.0,
     )
 
 
@@ -173,7 +176,7 @@ def connect(*_: Any) -> Iterator[Any]:
 
 def pretend() -> None:
     """Put all of these in the places of the real ones."""
-    training.train, transfer.transfer, network.build_network = train, transferred, lambda *_: None
+    training.train, training.transfer, training.build_network = train, transferred, lambda *_: None
     audit.audit = lambda *_: pd.DataFrame([{"rule": "none", "holds": True, "evidence": "none"}])
     environment.describe_environment = lambda: {"python": "3"}
     cluster.connect, cluster.as_completed, work.train_network = connect, Completed, train_network
@@ -181,17 +184,17 @@ def pretend() -> None:
         setattr(study_figures, name, lambda *_: Figure(figsize=(1, 1)))
 
 
-def printing(client: execution.Client) -> None:
+def printing(client: execution.Client, _: Any) -> None:
     """Stands in for the kernel: the first cell prints."""
     client.nb.cells[2].outputs = [nbformat.v4.new_output("stream", text="printed\n" * 999)]
 
 
-def failing(client: execution.Client) -> None:
-    printing(client)
+def failing(client: execution.Client, written: Any) -> None:
+    printing(client, written)
     raise execution.DeadKernelError
 
 
-def executed(run_cells: Callable[[execution.Client], None]) -> Callable[[], int]:
+def executed(run_cells: Callable[[execution.Client, Any], None]) -> Callable[[], int]:
     def execute() -> int:
         execution.run_interruptibly = run_cells
         return status_of([*NOTEBOOK, "--execute"])
@@ -200,9 +203,7 @@ def executed(run_cells: Callable[[execution.Client], None]) -> Callable[[], int]
 
 
 def really_run() -> int:
-    for name in ("RECIPE_A", "RECIPE_B"):
-        setattr(recipe, name, replace(getattr(recipe, name), widths=(2, 2, 2, 2), units=4))
-    return status_of(list(RUN))
+    return status_of([*RUN, "--recipe", str(write_recipe(Path("../tiny.json"), TINY))])
 
 
 WORKS: dict[str, Callable[[], int]] = {
@@ -346,7 +347,7 @@ def strike(what: str, fault: str, every: int, home: Path) -> dict[str, Any]:
         wrong = {
             "torn": [path for path, content in left.items() if (path, digest(content)) not in whole and what != "real"],
             "first status": f"{status}" if status != due else None,
-            "not told": said if fault == "full" and not told(status, said, right) else None,
+            "not reported": said if fault == "full" and not reported(status, said, right) else None,
             "part files": [p for p in contents(place) if ".part/" in f"{p}/"]
             if fault == "full" or what in ("run", "study")
             else None,
@@ -379,7 +380,7 @@ def results(what: str, place: Path) -> dict[str, bytes]:
     return {path: found[path] for path in found if what != "real" or Path(path).name in SAME}
 
 
-def told(status: int, said: str, right: int) -> bool:
+def reported(status: int, said: str, right: int) -> bool:
     """Whether a full disk was reported in one line, or met nothing that mattered."""
     return (status == 2 and said.count("\n") == 1 and "No space left on device" in said) or status == right
 

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from headstart.recipes import RECIPE_A, RECIPE_B, Recipes, as_file
 from headstart.store import write_json
 
 GAINS = {"last_layer": -0.03, "two_layers": 0.005, "A3B": -0.01, "A3B+": 0.01, "A5B+": 0.006, "B3B": -0.02}
@@ -23,6 +24,7 @@ def make_study(
     strategies: tuple[str, ...] = tuple(GAINS),
     sizes: tuple[str, ...] = ("1.0", "5"),
     pairs: int = 3,
+    recipes: Recipes = (RECIPE_A, RECIPE_B),
 ) -> Path:
     """A few pairs of classes, three seeds; transfer gains four points more from few images."""
     from headstart.study.rows import COLUMNS
@@ -48,7 +50,8 @@ def make_study(
     asked = {"pairs": "cat,dog+a b", "seeds": 3, "strategies": "practical", "train_sizes": ",".join(sizes), "epochs": 2}
     asked |= {"data": "digits", "precision": "float32", "precision_reason": "float32 was asked for"}
     dataset = {"name": "made-up images", "source": "nowhere", "class_names": list(classes)}
-    write_json(folder / "study.json", {"dataset": dataset, "asked": asked, "cells": len(lines), "networks": len(lines)})
+    counts = {"cells": len(lines), "networks": len(lines)}
+    write_json(folder / "study.json", {"dataset": dataset, "asked": asked, "recipe": as_file(recipes), **counts})
     return folder
 
 

@@ -10,8 +10,8 @@ from PIL import Image
 
 from conftest import TinyRun
 from headstart import artefacts
-from headstart.practical.evaluation import compare, wilson_interval
-from headstart.practical.recipe import RECIPE_A
+from headstart.practical.evaluation import accuracy_interval, compare
+from headstart.practical.training import predict
 
 NAMES = ["a", "scratch", "last_layer", "two_layers"]
 
@@ -33,7 +33,7 @@ def test_the_history_loses_no_digit(tiny_run: TinyRun, tmp_path: Path) -> None:
             assert [float(number) for number in rows[column]] == trained.history[column].tolist()
 
 
-def test_the_predictions_are_probabilities_beside_the_labels(tiny_run: TinyRun, tmp_path: Path) -> None:
+def test_the_predictions_are_probabilities_and_the_labels_are_there(tiny_run: TinyRun, tmp_path: Path) -> None:
     artefacts.write_predictions(tmp_path / "predictions.npz", tiny_run.source, tiny_run.strategies)
     with np.load(tmp_path / "predictions.npz", allow_pickle=False) as read:
         arrays = dict(read)
@@ -56,8 +56,8 @@ def test_the_disagreements_divide_the_strategies_and_most_first(
     for name, those in zip(NAMES[1:], right, strict=True):
         trained = make_trained(name, right=[n in those for n in range(29)])
         own = np.where(np.arange(29) == 7, 0.99, 0.9)  # it is surest of its mistake about image 7
-        told = np.where([n in those for n in range(29)], part.y_test, 1 - part.y_test)
-        trained.probabilities[:] = np.where(np.arange(2) == told[:, None], own[:, None], 1 - own[:, None])
+        answers = np.where([n in those for n in range(29)], part.y_test, 1 - part.y_test)
+        trained.probabilities[:] = np.where(np.arange(2) == answers[:, None], own[:, None], 1 - own[:, None])
         strategies.append(trained)
     artefacts.write_disagreements(tmp_path / "disagreements.npz", part, strategies)
     with np.load(tmp_path / "disagreements.npz", allow_pickle=False) as read:
@@ -78,7 +78,7 @@ def test_a_saved_network_takes_raw_images_and_gives_the_same_answers(tiny_run: T
 
 
 def test_there_is_a_figure_a_network_and_one_that_compares(tiny_run: TinyRun, tmp_path: Path) -> None:
-    artefacts.write_figures(tmp_path / "figures", tiny_run.source, tiny_run.strategies, "some digits")
+    artefacts.write_figures(tmp_path / "figures", tiny_run.source, tiny_run.strategies, "some $digits$")
     files = sorted((tmp_path / "figures").iterdir())
     assert [path.name for path in files] == sorted(f"{name}.png" for name in [*NAMES, "comparison"])
     for path in files:
@@ -96,10 +96,16 @@ def test_the_networks_are_described_with_what_was_measured(tiny_run: TinyRun) ->
         assert (network["copied"], network["frozen"]) == (trained.copied, trained.frozen)
         assert network["epochs"] == 4
         assert network["test_accuracy"] == last["test_accuracy"]
-        assert network["train_accuracy"] == last["train_accuracy"]
+        part = tiny_run.part_a if trained.name == "a" else tiny_run.part_b
+        answers = predict(trained.network, part.x_train).argmax(axis=1)
+        assert network["train_accuracy"] == (answers == part.y_train).mean()  # of all training images
         assert network["test_loss"] == pytest.approx(last["test_loss"])
-        right = round(network["test_accuracy"] * len(trained.labels))
-        assert network["test_accuracy_ci95"] == list(wilson_interval(right, len(trained.labels)))
+        assert network["test_accuracy_ci95"] == list(accuracy_interval(trained))
+        assert network["words"].startswith(f"{trained.title} classifies {network['test_accuracy']:.1%} of ")
+        assert "**" not in network["words"]
+        assert network["seconds"] == pytest.approx(last["seconds"], abs=0.001)
+        assert 0 <= network["feature_seconds"] <= network["seconds"]
+        assert (network["feature_seconds"] > 0) is (trained.frozen > 0) is (network["features"] != "")
     # widths 4, 4, 8, 8; 16 units: conv1 112, conv2 148, conv3 296, conv4 584, fc1 2064, fc2 136 or 34
     counts = [network["trainable_parameters"] for network in described.values()]
     assert counts == [3340, 3238, 34, 2098]
@@ -116,7 +122,8 @@ def test_the_comparison_is_signed_as_it_says(make_trained) -> None:
         ("two_layers", "last_layer"): pytest.approx(-0.05),
     }
     for pair in described["pairs"]:
-        assert list(pair) == ["first", "second", "difference", "ci95", "p_value", "significant"]
+        assert list(pair) == ["first", "second", "difference", "ci95", "p_value", "p_uncorrected", "significant"]
+        assert pair["p_uncorrected"] <= pair["p_value"] <= 1
         low, high = pair["ci95"]
         assert low < pair["difference"] < high
     assert rows["last_layer", "scratch"]["significant"] is True
@@ -130,12 +137,12 @@ def test_everything_described_is_json_also_when_a_training_went_astray(make_trai
     [network] = artefacts.describe_networks([astray]).values()
     assert network["train_loss"] is None
     described = [network, artefacts.describe_comparison(strategies, compare(strategies))]
-    described.append(artefacts.describe_recipe(RECIPE_A))
     assert json.loads(json.dumps(described, allow_nan=False)) == described
 
 
-def test_a_loss_beyond_measure_is_no_number_in_json(make_trained) -> None:
-    astray = make_trained("a")
-    astray.probabilities[0] = np.nan
+@pytest.mark.parametrize("loss", [float("nan"), float("inf")])
+def test_a_loss_that_is_not_finite_is_null_in_json(loss: float, make_trained) -> None:
+    astray = make_trained("a", train_loss=loss, curves={"test_loss": [0.9, 0.8, loss]})
     [network] = artefacts.describe_networks([astray]).values()
-    assert network["test_loss"] is None
+    assert (network["train_loss"], network["test_loss"]) == (None, None)
+    assert "the training failed" in network["words"]

@@ -95,7 +95,7 @@ HOSTILE = {
     "evaluates": lambda mark: pickle.dumps(Calls(eval, f"open({str(mark)!r}, 'w')"), protocol=4),
     "opens a file": lambda mark: pickle.dumps(Calls(open, str(mark), "w")),
     "hides in the labels": lambda mark: batch(labels=Calls(os.mkdir, str(mark))),
-    "hides beside good data": lambda mark: batch(filenames=Calls(os.mkdir, str(mark))),
+    "hides among good data": lambda mark: batch(filenames=Calls(os.mkdir, str(mark))),
     "hides behind numpy": lambda mark: b"\x80\x04\x8c\x05numpy\x8c\x16ndarray.__class__.mro\x93.",
     "loads by numpy": lambda mark: b"cnumpy\nload\n(S'/etc/passwd'\ntR.",
     "spells addresses": lambda mark: batch(data=Calls(np.ndarray, (1,), np.dtype("O"), b"A" * 8)),

@@ -7,15 +7,18 @@ import json
 import os
 import subprocess
 import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 
+from headstart import recipes
 from headstart.practical.network import build_network
 from headstart.practical.recipe import RECIPE_A
-from headstart.tuning.space import STANDARD
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 KEYS = {
@@ -68,20 +71,45 @@ def test_a_ratio_is_the_median_of_those_within_a_round() -> None:
     assert report["seconds_of_20_epochs"]["plain"]["scratch"] == pytest.approx(20.2)
 
 
-def test_the_plain_script_has_the_recipes_network() -> None:
-    plain = load("plain_keras").network(8)
+def test_the_plain_script_has_the_recipes_network(tmp_path: Path) -> None:
+    bench.write_parts("digits", tmp_path / "parts.npz", share=0.01)
+    arrays = np.load(tmp_path / "parts.npz")
+    plain = load("plain_keras").network(8, *(arrays[name].tolist() for name in ("widths", "units", "dropout")))
     ours = build_network(8, RECIPE_A, ([0.0] * 3, [1.0] * 3), seed=0)
-    for kind in ("Conv2D", "MaxPooling2D", "Dropout", "Dense"):
-        pair = [[layer for layer in network.layers if type(layer).__name__ == kind] for network in (ours, plain)]
-        described = [[(layer.output.shape, getattr(layer, "rate", 0)) for layer in found] for found in pair]
-        assert described[0] == described[1]
+    kinds = ("Conv2D", "MaxPooling2D", "Flatten", "Dropout", "Dense")  # ours has others before the first of these
+    described = [
+        [
+            (type(layer).__name__, layer.output.shape, getattr(layer, "strides", 0), getattr(layer, "rate", 0))
+            for layer in network.layers
+            if type(layer).__name__ in kinds
+        ]
+        for network in (ours, plain)
+    ]
+    assert described[0] == described[1]
 
 
-def test_work_is_counted_as_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("headstart.practical.recipe.RECIPE_A", STANDARD)
-    convolutions = 2 * 9 * (3 * 32 * 1024 + 32 * 32 * 1024 + 32 * 64 * 256 + 64 * 64 * 256)
-    forward = convolutions + 2 * (64 * 64 * 512 + 512)
-    assert bench.flop() == (3 * forward - 2 * 9 * 3 * 32 * 1024, forward)
+def test_work_is_counted_as_by_hand() -> None:
+    conv1 = 32 * 32 * 9 * 3 * 48  # multiplications; after it and after conv2 the side is halved, in conv4 by the stride
+    others = 16 * 16 * 9 * 48 * 96 + 8 * 8 * 9 * 96 * 192 + 4 * 4 * 9 * 192 * 256 + 4 * 4 * 256 * 512 + 512
+    forward = 2 * (conv1 + others)
+    assert bench.flop() == (3 * forward - 2 * conv1, forward)
+
+
+def test_what_headstart_does_after_the_last_epoch_counts_too() -> None:
+    def training(callbacks: list[Any]) -> str:
+        for _ in range(2):
+            callbacks[0].on_epoch_end(0)
+        time.sleep(0.2)
+        return "a network"
+
+    network, (first, last) = load("ours").timed(training)
+    assert network == "a network"
+    assert 0 < first < 0.2 <= last
+
+
+def test_each_ablation_is_a_recipe_of_its_own() -> None:
+    changes = load("recipe").ABLATION.values()
+    assert len({replace(recipes.RECIPE_A, **change) for change in changes}) == len(changes) == 10
 
 
 def test_pytorch_where_it_was_measured_has_its_ratios_too() -> None:
@@ -112,9 +140,10 @@ def test_the_whole_bench_with_made_up_arms_writes_every_key(tmp_path: Path, monk
 
 def test_the_plain_arms_run_in_the_users_own_environment() -> None:
     """What headstart sets for its own TensorFlow is no part of a plain script."""
-    code = "import bench, headstart.practical; print('TF_ENABLE_ONEDNN_OPTS' in bench.ENVIRONMENT)"
+    asked = "print('TF_ENABLE_ONEDNN_OPTS' in os.environ, 'TF_ENABLE_ONEDNN_OPTS' in bench.ENVIRONMENT)"
+    code = f"import os, bench, headstart.practical; {asked}"
     own = {name: value for name, value in os.environ.items() if name != "TF_ENABLE_ONEDNN_OPTS"}
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=BENCHMARKS, env=own, capture_output=True, text=True, check=True
     )
-    assert done.stdout.split()[0] == "False"
+    assert done.stdout.split() == ["True", "False"]

@@ -15,11 +15,12 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from fixtures_runs import HOSTILE, FinishedRun, command, contents, make_pictures, the_one_line
+from fixtures_runs import HOSTILE, TINY, FinishedRun, command, contents, make_pictures, the_one_line, write_recipe
 from fixtures_studies import make_study
 from headstart import cli
 from headstart.download import CIFAR10
 from headstart.errors import BadRequest, Failed
+from headstart.recipes import RECIPE_A, RECIPE_B
 from headstart.request import Request
 from headstart.tables import show_predictions
 
@@ -152,28 +153,134 @@ def test_a_folder_with_a_foreign_run_json_is_refused(content: str, here: Path) -
 @pytest.mark.parametrize(
     "difference",
     [
-        ("49", "--epochs", "2", "--seed", "1"),
+        ("49", "--seed", "1"),
         ("49", "--epochs", "3"),
-        ("49", "--epochs", "2", "--precision", "bfloat16"),
-        ("48", "--epochs", "2"),
-        ("--classes", "four,eight", "--epochs", "2"),
+        ("49", "--precision", "bfloat16"),
+        ("49", "--recipe", "other.json"),
+        ("48",),
+        ("--classes", "four,eight"),
     ],
     ids=" ".join,
 )
-def test_a_folder_that_holds_another_run_is_refused_and_left_alone(difference, digits_run: FinishedRun) -> None:
-    arguments = (*difference, "--data", "digits", "--out", digits_run.folder)
-    precision = () if "--precision" in difference else ("--precision", "float32")
+def test_a_folder_that_holds_another_run_is_refused_and_left_alone(
+    difference: tuple[str, ...], digits_run: FinishedRun, here: Path
+) -> None:
+    (here / "other.json").write_text('{"a": {"label_smoothing": 0.06}}')  # on top of the run's own recipe
     before = contents(digits_run.folder)
-    assert "holds another run" in the_one_line(command("run", *arguments, *precision))
+    same = (*digits_run.arguments[1:], "--out", digits_run.folder)  # of two equal options, the last one holds
+    assert "holds another run" in the_one_line(command("run", *same, *difference))
+    assert command("run", *same, "49").status == 0
+    assert contents(digits_run.folder) == before
+
+
+def test_a_run_with_another_recipe_is_refused_by_its_folder_and_left_alone(digits_run: FinishedRun) -> None:
+    before = contents(digits_run.folder)
+    place = digits_run.arguments.index("--recipe")
+    arguments = digits_run.arguments[:place] + digits_run.arguments[place + 2 :]
+    line = the_one_line(command("run", *arguments, "--out", digits_run.folder))
+    assert "holds another run (other data, classes, recipe, " in line
     assert contents(digits_run.folder) == before
 
 
 def test_a_run_is_not_finished_by_other_code(digits_run: FinishedRun, monkeypatch) -> None:
     before = contents(digits_run.folder)
     monkeypatch.setattr("headstart.request.provenance", lambda: "headstart of tomorrow")
-    arguments = ("2020387499", "--data", "digits", "--epochs", "2", "--precision", "float32")
-    assert "holds another run" in the_one_line(command("run", *arguments, "--out", digits_run.folder))
+    assert "holds another run" in the_one_line(command("run", *digits_run.arguments, "--out", digits_run.folder))
     assert contents(digits_run.folder) == before
+
+
+def test_a_run_of_an_earlier_version_is_refused_in_one_line_and_left_alone(digits_run: FinishedRun, here: Path) -> None:
+    """Its run.json has neither words nor uncorrected p-values, and its code was other code."""
+    shutil.copytree(digits_run.folder, here / "run")
+    run = json.loads((here / "run" / "run.json").read_text(encoding="utf-8"))
+    del run["cautions"]
+    for network in run["networks"].values():
+        del network["words"], network["feature_seconds"]
+    for pair in run["comparison"]["pairs"]:
+        del pair["p_uncorrected"]
+    run["recipe"]["a"] |= {"optimizer": "muon", "pools": [1, 2], "decay": "linear"}
+    run["request"]["identity"] = "0" * 64
+    (here / "run" / "run.json").write_text(json.dumps(run))
+    (here / "run" / "recipe.json").unlink()
+    before = contents(here / "run")
+    again = the_one_line(command("run", *digits_run.arguments, "--out", "run"))
+    assert "holds another run (other data, classes, recipe, seed, epochs, precision, version or code)" in again
+    for refusing in (("report", "run"), ("predict", "run", "a.png")):
+        line = the_one_line(command(*refusing))
+        assert "no finished run here (run.json: it is not as this version writes it)" in line
+    assert contents(here / "run") == before
+
+
+# Recipes
+
+
+def asked_for(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> Request:
+    """What a run is asked for, which is stopped before it begins."""
+    begun: list[Request] = []
+
+    def begin(request: Request, *_: Any) -> None:
+        begun.append(request)
+        raise Failed("as far as that")
+
+    monkeypatch.setattr("headstart.runs.run_request", begin)
+    assert "as far as that" in command("run", "2020387499", "--data", "digits", *arguments).errors
+    return begun[0]
+
+
+def test_recipe_files_change_the_packages_recipes_one_after_the_other(here: Path, monkeypatch) -> None:
+    write_recipe(here / "tiny.json", TINY)
+    (here / "b.json").write_text('{"b": {"dropout": [0, 0.5], "learning_rate": 1}}')
+    (here / "again.json").write_text('{"b": {"learning_rate": 0.125}, "a": {}}')
+    files = ("--recipe", "tiny.json", "--recipe", "b.json", "--recipe", here / "again.json")
+    request = asked_for(monkeypatch, *files, "--epochs", 3, "--seed", 5, "--precision", "bfloat16")
+    tiny = {"widths": (2, 2, 2, 2), "units": 4, "epochs": 3, "seed": 5, "precision": "bfloat16"}
+    assert vars(request.recipe_a) == vars(RECIPE_A) | tiny
+    assert vars(request.recipe_b) == vars(RECIPE_B) | tiny | {"dropout": (0, 0.5), "learning_rate": 0.125}
+
+
+BAD_RECIPES = {
+    "empty": (b"", "Expecting value"),
+    "no JSON": (b"widths: 3", "Expecting value"),
+    "no text": (b"\xff\xfe\x00", "decode"),
+    "a list": (b"[]", "not as this version writes it"),
+    "deep": (b"[" * 100_000, "nested too deeply"),
+    "nothing": (b"{}", '{"a": {...}}'),
+    "values without a part": (b'{"units": 4}', "not as this version writes it"),
+    "another part": (b'{"c": {"units": 4}}', '["c"]'),
+    "an unknown value": (b'{"a": {"optimizer": "muon"}}', "'optimizer' is none of widths, units"),
+    "a seed": (b'{"a": {"seed": 3}}', "a: 'seed' is none of"),
+    "epochs": (b'{"b": {"epochs": 3}}', "b: 'epochs' is none of"),
+    "a precision": (b'{"a": {"precision": "bfloat16"}}', "'precision' is none of"),
+    "three widths": (b'{"a": {"widths": [4, 4, 4]}}', "widths=(4, 4, 4): give four whole numbers"),
+    "a width of 0": (b'{"a": {"widths": [0, 4, 4, 4]}}', "give four whole numbers from 1"),
+    "a dropout of 1": (b'{"a": {"dropout": [0.5, 1.0]}}', "dropout=(0.5, 1.0): give two rates"),
+    "a rate that is text": (b'{"a": {"learning_rate": "0.1"}}', "learning_rate='0.1': give a number above 0"),
+    "no number": (b'{"a": {"learning_rate": NaN}}', "learning_rate=nan: give a number above 0"),
+    "yes for 1": (b'{"a": {"units": true}, "b": {"units": true}}', "units=True: give a whole number"),
+    "units of part A alone": (b'{"a": {"units": 4}}', "units is 4 for part A and 512 for part B"),
+    "shifts for part B": (b'{"b": {"shift": 4}}', "shift=4 for part B: give 0"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_RECIPES)
+def test_a_bad_recipe_file_takes_one_line_and_leaves_nothing(kind: str, here: Path) -> None:
+    content, words = BAD_RECIPES[kind]
+    (here / "my.json").write_bytes(content)
+    line = refused("49", *DIGITS, "--recipe", "my.json")
+    assert words in line
+    assert "recipe" in line
+
+
+@pytest.mark.parametrize("path", ["no-such.json", "folder", "", "x" * 300, "/dev/zero"])
+def test_a_recipe_file_that_cannot_be_read_takes_one_line_and_leaves_nothing(path: str, here: Path) -> None:
+    (here / "folder").mkdir()
+    assert refused("49", *DIGITS, "--recipe", path).startswith("headstart: recipe ")
+
+
+def test_one_bad_recipe_of_two_is_enough(here: Path) -> None:
+    write_recipe(here / "tiny.json", TINY)
+    (here / "bad.json").write_text('{"a": {"units": 0}}')
+    assert "recipe bad.json: " in refused("49", *DIGITS, "--recipe", "tiny.json", "--recipe", "bad.json")
 
 
 def test_a_folder_that_holds_a_run_on_other_data_is_refused_and_left_alone(
@@ -238,7 +345,7 @@ def test_what_comes_with_an_extra_is_named_where_it_is_missing(
 ) -> None:
     ours = ("study.cluster", "tuning", "notebook", "execution")
     for module in [known for known in sys.modules if known.startswith(tuple(f"headstart.{one}" for one in ours))]:
-        monkeypatch.delitem(sys.modules, module)  # it is imported anew
+        monkeypatch.delitem(sys.modules, module)  # it is imported again
     monkeypatch.setitem(sys.modules, missing, None)
     line = the_one_line(command(name))
     assert f"{name}: {missing} is not installed; in headstart's folder: pip install '.[{extra}]'" in line
@@ -305,17 +412,10 @@ def test_each_ending_has_its_status(error, status: int, line: str, here: Path, m
 
 
 def test_without_options_a_run_is_the_practicals(here: Path, monkeypatch) -> None:
-    begun: list[Request] = []
-
-    def begin(request: Request, *_: Any) -> None:
-        begun.append(request)
-        raise Failed("as far as that")
-
-    monkeypatch.setattr("headstart.runs.run_request", begin)
     monkeypatch.setattr("headstart.precision.choose_precision", lambda asked: ("float32", f"{asked} was asked for"))
-    assert "as far as that" in command("run", "2020387499", "--data", "digits").errors
-    [request] = begun
+    request = asked_for(monkeypatch)
     assert request.held_out == (4, 9)
+    assert (request.recipe_a, request.recipe_b) == (RECIPE_A, RECIPE_B)
     assert (request.recipe_a.epochs, request.recipe_b.epochs, request.recipe_a.seed) == (20, 20, 0)
     assert request.precision_reason == "auto was asked for"
 
@@ -361,7 +461,9 @@ def test_a_run_shows_its_table_its_conclusions_and_where_everything_lies(digits_
         low, high = network["test_accuracy_ci95"]
         assert f"{network['test_accuracy']:.1%}" in row
         assert f"{low:.1%} to {high:.1%}" in row
-    assert all(paragraph in shown for paragraph in run["conclusions"])
+    said = [shown.index(paragraph) for paragraph in (*run["cautions"], *run["conclusions"])]
+    assert said == sorted(said)
+    assert len(run["cautions"]) == 1
     assert f"Audit: {len(run['audit'])} of {len(run['audit'])} rules hold." in shown
     assert str(Path("run", "report.html")) in shown
 
@@ -432,28 +534,31 @@ def test_predict_says_what_the_run_has_said_of_the_same_picture(picture_run: Fin
     assert (ended.status, ended.errors) == (0, "")
     assert "my [red]picture.png" in ended.output
     with np.load(picture_run.folder / "predictions.npz") as predictions:
-        told = [predictions[name][number] for number in (3, 9) for name in ("scratch", "last_layer", "two_layers")]
-    rows = [line for line in ended.output.splitlines() if "From scratch" in line or "Fine-tuning" in line]
-    for probabilities, row in zip(told, rows, strict=True):
+        known = [predictions[name][number] for number in (3, 9) for name in ("scratch", "last_layer", "two_layers")]
+    titles = ("From scratch", "One layer", "Two layers")
+    rows = [line for line in ended.output.splitlines() if any(title in line for title in titles)]
+    for probabilities, row in zip(known, rows, strict=True):
         assert f"{probabilities.max():.1%}" in row
 
 
 def test_predict_names_each_networks_own_classes() -> None:
     """Of eight classes and of two, by hand."""
     letters = {"a": list("CDEFGHIJ"), "b": ["A", "B"]}
-    told = {"a": [0.0, 0.1, 0.0, 0.6, 0.0, 0.25, 0.05, 0.0], "scratch": [0.25, 0.75], "last_layer": [0.75, 0.25]}
+    answers = {"a": [0.0, 0.1, 0.0, 0.6, 0.0, 0.25, 0.05, 0.0], "scratch": [0.25, 0.75], "last_layer": [0.75, 0.25]}
     said = io.StringIO()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("headstart.tables.predict", lambda network, pictures: np.array([told[network]]))
+        patch.setattr("headstart.tables.predict", lambda network, pictures: np.array([answers[network]]))
         pictures = {Path("a.png"): np.zeros((32, 32, 3), np.uint8)}
-        show_predictions({"classes": letters}, {name: name for name in told}, pictures, Console(file=said, width=200))
+        show_predictions(
+            {"classes": letters}, {name: name for name in answers}, pictures, Console(file=said, width=200)
+        )
     cells = [
         [cell.strip() for cell in row.split("│")[1:-1]] for row in said.getvalue().splitlines() if "classes │" in row
     ]
     assert cells == [
         ["Network A", "8 classes", "F", "60.0%", "H 25.0%, D 10.0%"],
         ["From scratch", "2 classes", "B", "75.0%", "A 25.0%"],
-        ["Fine-tuning one layer", "2 classes", "A", "75.0%", "B 25.0%"],
+        ["One layer", "2 classes", "A", "75.0%", "B 25.0%"],
     ]
 
 

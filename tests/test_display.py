@@ -53,7 +53,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
 
 def train(display: Display, name: str, clock: SimpleNamespace, epochs: int = 3, first: int = 0) -> None:
-    """What Keras tells the callback of a network, in a training of one step a second."""
+    """What Keras calls for a network, in a training of one step a second."""
     progress = display.progress(name)
     progress.set_params({"epochs": epochs, "steps": 5})
     for epoch in range(first, epochs):
@@ -101,7 +101,7 @@ def test_on_a_narrow_terminal_a_line_is_cut_and_not_wrapped(clock: SimpleNamespa
     assert all(len(line) <= 30 for line in lines)
 
 
-def test_a_line_tells_loss_accuracies_and_the_time_left(clock: SimpleNamespace) -> None:
+def test_a_line_has_loss_accuracies_and_the_time_left(clock: SimpleNamespace) -> None:
     console = pipe()
     with Display(console) as display:
         train(display, "a", clock, epochs=21)
@@ -110,7 +110,7 @@ def test_a_line_tells_loss_accuracies_and_the_time_left(clock: SimpleNamespace) 
     assert last == "a: epoch 21 of 21 | loss 0.500 | training 91.1%, test 87.5% right | 0 min 00 s left"
 
 
-def test_after_a_resume_the_time_left_is_reckoned_from_this_sitting(clock: SimpleNamespace) -> None:
+def test_after_a_resume_the_time_left_follows_from_the_epochs_since(clock: SimpleNamespace) -> None:
     console = pipe()
     with Display(console) as display:
         train(display, "a", clock, epochs=20, first=18)

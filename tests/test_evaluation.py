@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import comb
 
 import numpy as np
 import pytest
@@ -8,20 +9,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conftest import TinyRun
-from headstart.practical.evaluation import accuracy_interval, compare, holm, paired_interval, summarise, wilson_interval
-from headstart.practical.training import Trained
+from headstart.practical.evaluation import accuracy_interval, compare, holm, mcnemar, paired_interval, summarise
+from headstart.training import Trained
+
+Make = Callable[..., Trained]
 
 
 @pytest.mark.parametrize(
     ("right", "n", "low", "high"),
     [(90, 100, 0.8256, 0.9448), (0, 10, 0.0, 0.2775), (10, 10, 0.7225, 1.0), (1800, 2000, 0.8861, 0.9124)],
 )
-def test_wilsons_interval_by_hand(right: int, n: int, low: float, high: float) -> None:
-    assert wilson_interval(right, n) == pytest.approx((low, high), abs=5e-5)
+def test_an_accuracys_interval_is_wilsons_by_hand(
+    right: int, n: int, low: float, high: float, make_trained: Make
+) -> None:
+    assert accuracy_interval(make_trained(right=right, of=n)) == pytest.approx((low, high), abs=5e-5)
 
 
-def test_an_accuracys_interval_counts_the_test_images_that_are_right(make_trained: Callable[..., Trained]) -> None:
-    assert accuracy_interval(make_trained(right=90)) == pytest.approx((0.8256, 0.9448), abs=5e-5)
+# Two networks on the same images
 
 
 def test_agresti_and_mins_interval_by_hand() -> None:
@@ -38,6 +42,34 @@ def test_a_paired_interval_lies_round_the_shrunk_difference_and_turns_round_with
     low, high = paired_interval(only_first, only_second, n)
     assert -1 <= low < (only_first - only_second) / (n + 2) < high <= 1
     assert paired_interval(only_second, only_first, n) == pytest.approx((-high, -low))
+
+
+def test_the_mid_p_value_is_the_exact_one_less_half_the_probability_of_what_came_out() -> None:
+    """Of ten images nine against one: the exact p is 2 (1 + 10) / 1024 = 0.0215, and 10 / 1024 is taken off."""
+    exact = 2 * (1 + 10) / 1024
+    assert exact == pytest.approx(0.0215, abs=5e-5)
+    assert mcnemar(9, 1) == mcnemar(1, 9) == pytest.approx(exact - 10 / 1024)
+    assert mcnemar(9, 1) == pytest.approx(0.0117, abs=5e-5)
+
+
+@pytest.mark.parametrize(
+    ("only_first", "only_second", "p"),
+    [(0, 0, 1.0), (4, 4, 1.0), (1, 0, 0.5), (0, 5, 1 / 32), (6, 0, 1 / 64), (7, 2, (2 * (1 + 9 + 36) - 36) / 512)],
+)
+def test_mid_p_values_by_hand(only_first: int, only_second: int, p: float) -> None:
+    assert mcnemar(only_first, only_second) == pytest.approx(p)
+
+
+@given(st.integers(0, 60), st.integers(0, 60))
+def test_a_mid_p_value_is_a_probability_that_falls_as_the_division_becomes_less_even(first: int, second: int) -> None:
+    p = mcnemar(first, second)
+    assert 0 < p <= 1 + 1e-12
+    assert p == mcnemar(second, first)
+    if first > second:
+        assert mcnemar(first + 1, second) < p or first == second
+        n = first + second
+        exact = 2 * sum(comb(n, k) for k in range(second + 1)) / 2**n
+        assert p == pytest.approx(exact - comb(n, second) / 2**n)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +95,10 @@ def test_holms_correction_knows_no_order_and_only_raises(raw: list[float], rando
     assert holm([raw[i] for i in shuffled]) == [corrected[i] for i in shuffled]
 
 
-def test_the_comparison_by_hand(make_trained: Callable[..., Trained]) -> None:
+# The comparison
+
+
+def test_the_comparison_by_hand(make_trained: Make) -> None:
     """Of 20 images all have 10 right, scratch one more, last_layer the nine others, two_layers all."""
     scratch = make_trained("scratch", [True] * 10 + [True] + [False] * 9)
     last_layer = make_trained("last_layer", [True] * 10 + [False] + [True] * 9)
@@ -73,60 +108,74 @@ def test_the_comparison_by_hand(make_trained: Callable[..., Trained]) -> None:
     assert table["only_first"].tolist() == [9, 9, 1]
     assert table["only_second"].tolist() == [1, 0, 0]
     assert table["difference"].tolist() == pytest.approx([0.4, 0.45, 0.05])
-    # McNemar: 2 (1 + 10) / 2^10 = 0.021484; 2 / 2^9 = 0.003906; 2 / 2 = 1. Holm: times 2, 3 and 1.
-    assert table["p_value"].tolist() == pytest.approx([0.0429688, 0.0117188, 1.0], abs=1e-6)
+    # 12 / 2^10, 1 / 2^9 and 1 / 2. Holm: times 2, 3 and 1.
+    assert table["p_uncorrected"].tolist() == pytest.approx([12 / 1024, 1 / 512, 0.5])
+    assert table["p_value"].tolist() == pytest.approx([24 / 1024, 3 / 512, 0.5])
     assert table["significant"].tolist() == [True, True, False]
-    for (_, row), counts in zip(table.iterrows(), [(9, 1), (9, 0), (1, 0)], strict=True):
-        assert (row["low"], row["high"]) == paired_interval(*counts, 20)
+    # (8 -+ 1.95996 sqrt(11 - 64 / 22)) / 22 and so on
+    assert table["low"].tolist() == pytest.approx([0.110226, 0.185156, -0.079097], abs=1e-6)
+    assert table["high"].tolist() == pytest.approx([0.617047, 0.633026, 0.170006], abs=1e-6)
 
 
-def test_holms_correction_can_take_a_significance_away(make_trained: Callable[..., Trained]) -> None:
-    """Six images against none: p = 2 / 2^6 = 0.03125, and 3 times that is no longer less than 0.05."""
-    first = make_trained("scratch", [True] * 14 + [False] * 6)
+def test_the_interval_of_the_differences_is_that_of_their_counts(make_trained: Make) -> None:
+    """b = 9, c = 1, n = 100."""
+    first = make_trained("scratch", [True] * 90 + [True] + [False] * 9)
+    second = make_trained("last_layer", [True] * 90 + [False] + [True] * 9)
+    [row] = compare([first, second]).to_dict("records")
+    assert (row["only_first"], row["only_second"], row["difference"]) == (9, 1, 0.08)
+    assert (row["low"], row["high"]) == pytest.approx((0.0165, 0.1403), abs=5e-5)
+    assert row["p_uncorrected"] == row["p_value"] == pytest.approx(0.0117, abs=5e-5)
+
+
+def test_holms_correction_can_take_a_significance_away(make_trained: Make) -> None:
+    """Five images against none: p = 1 / 2^5 = 0.03125, and 3 times that is no longer less than 0.05."""
+    first = make_trained("scratch", [True] * 15 + [False] * 5)
     second = make_trained("last_layer", [True] * 20)
     assert compare([first, second])["p_value"].tolist() == pytest.approx([0.03125])
+    assert compare([first, second])["significant"].tolist() == [True]
     third = make_trained("two_layers", [True] * 20)
-    assert compare([first, second, third])["p_value"].tolist() == pytest.approx([0.09375, 0.09375, 1.0])
-    assert not compare([first, second, third])["significant"].any()
+    table = compare([first, second, third])
+    assert table["p_uncorrected"].tolist() == pytest.approx([0.03125, 0.03125, 1.0])
+    assert table["p_value"].tolist() == pytest.approx([0.09375, 0.09375, 1.0])
+    assert not table["significant"].any()
 
 
-def test_only_images_on_which_one_alone_is_right_count(make_trained: Callable[..., Trained]) -> None:
+def test_only_images_on_which_one_alone_is_right_count(make_trained: Make) -> None:
     few = compare([make_trained("a", [True] * 5), make_trained("b", [False] * 5)])
     with_others = compare([make_trained("a", [True] * 5 + [True] * 95), make_trained("b", [False] * 5 + [True] * 95)])
-    assert few["p_value"].tolist() == with_others["p_value"].tolist() == [0.0625]
+    assert few["p_value"].tolist() == with_others["p_value"].tolist() == pytest.approx([0.03125])
 
 
-def test_equal_strategies_do_not_differ(make_trained: Callable[..., Trained]) -> None:
+def test_equal_strategies_do_not_differ(make_trained: Make) -> None:
     table = compare([make_trained(name, 70) for name in ("scratch", "last_layer", "two_layers")])
     assert table["difference"].tolist() == [0, 0, 0]
-    assert table["p_value"].tolist() == [1, 1, 1]
+    assert table["p_value"].tolist() == table["p_uncorrected"].tolist() == [1, 1, 1]
     assert not table["significant"].any()
     assert (table["low"] < 0).all()
     assert (table["high"] > 0).all()
 
 
-def test_the_summary_holds_the_last_epochs_figures_and_counts_what_was_trained(tiny_run: TinyRun) -> None:
+def test_a_network_that_gives_no_numbers_is_compared_and_not_believed(make_trained: Make) -> None:
+    broken = make_trained("scratch", probabilities=np.full((100, 2), np.nan, np.float32))
+    table = compare([broken, make_trained("last_layer", 100)])
+    assert table["difference"].tolist() == [0.5]  # it always answers class 0
+
+
+def test_the_summary_has_the_figures_after_the_last_epoch_and_counts_what_was_trained(tiny_run: TinyRun) -> None:
     table = summarise(tiny_run.networks).set_index("network")
-    assert list(table.index) == ["Network A", "From scratch", "Fine-tuning one layer", "Fine-tuning two layers"]
+    assert list(table.index) == ["Network A", "From scratch", "One layer", "Two layers"]
     for trained in tiny_run.networks:
         row, last = table.loc[trained.title], trained.history.iloc[-1]
-        assert (row["copied"], row["frozen"]) == (trained.copied, trained.frozen)
-        measured = ["train_loss", "train_accuracy", "test_loss", "test_accuracy"]
-        assert row[measured].tolist() == pytest.approx(last[measured].tolist())
-        assert row["low"] < row["test_accuracy"] < row["high"]
+        assert row["test %"] == pytest.approx(100 * last["test_accuracy"])
+        assert row["training %"] == pytest.approx(100 * trained.train_accuracy)
+        low, high = map(float, row["95% interval"].split(" to "))
+        assert low < row["test %"] < high or row["test %"] == high == 100
         assert row["seconds"] == trained.seconds
     fc1, fc2 = 4 * 4 * 8 * 16 + 16, 16 * 2 + 2
     convolutions = (27 * 4 + 4) + (36 * 4 + 4) + (36 * 8 + 8) + (72 * 8 + 8)
-    assert table["trained weights"].tolist() == [
-        convolutions + fc1 + 16 * 8 + 8,
-        convolutions + fc1 + fc2,
-        fc2,
-        fc1 + fc2,
-    ]
+    by_hand = [convolutions + fc1 + 16 * 8 + 8, convolutions + fc1 + fc2, fc2, fc1 + fc2]
+    assert table["trained weights"].tolist() == by_hand
 
 
-def test_a_network_that_gives_no_numbers_is_measured_and_not_believed(make_trained: Callable[..., Trained]) -> None:
-    broken = make_trained("scratch", probabilities=np.full((100, 2), np.nan, np.float32))
-    table = compare([broken, make_trained("last_layer", 100)])
-    assert table["difference"].tolist() == [0.5]  # it always says class 0
-    assert np.isnan(broken.test_loss)
+def test_the_summarys_interval_is_in_percent(make_trained: Make) -> None:
+    assert summarise([make_trained("scratch", 90, 100)])["95% interval"].tolist() == ["82.6 to 94.5"]

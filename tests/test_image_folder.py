@@ -15,7 +15,8 @@ from PIL import Image
 from headstart import image_folder
 from headstart.errors import BadRequest
 from headstart.image_folder import read_images
-from headstart.practical.data import Dataset, load_image_folder
+from headstart.practical.data import Dataset
+from headstart.practical.image_folder import load_dataset
 from headstart.sources import open_dataset
 from test_batches import Calls
 
@@ -50,7 +51,7 @@ def same(first: Dataset, second: Dataset) -> bool:
 
 
 def test_images_are_the_notebook_s_and_then_the_same_from_the_cache(folder) -> None:
-    expected = load_image_folder(folder)
+    expected = load_dataset(str(folder))
     said: list[str] = []
     assert same(read_images(folder, said.append), expected)
     assert same(read_images(folder, said.append), expected)
@@ -58,7 +59,7 @@ def test_images_are_the_notebook_s_and_then_the_same_from_the_cache(folder) -> N
     assert len(said) == 3
 
 
-def test_whatever_decides_the_dataset_makes_a_fresh_decode(folder, cache, monkeypatch) -> None:
+def test_whatever_decides_the_dataset_makes_a_fresh_decode(folder, cache) -> None:
     first = read_images(folder, print)
     os.utime(folder / "train" / "pear" / "0.png", ns=(1, 1))
     read_images(folder, print)
@@ -68,10 +69,21 @@ def test_whatever_decides_the_dataset_makes_a_fresh_decode(folder, cache, monkey
     newest = max(cache.glob("images-*"), key=lambda file: file.stat().st_mtime_ns)
     elsewhere = folder.rename(folder.with_name("other"))
     assert read_images(elsewhere, print).name == "images from the folder “other”"
-    monkeypatch.setattr("PIL.__version__", "0")
-    read_images(elsewhere, print)
+    (elsewhere / "train" / "pear" / ".hidden").touch()
+    assert len(read_images(elsewhere, print).x_train) == 6
+    picture(elsewhere / "train" / "pear" / "10.png")
+    assert len(read_images(elsewhere, print).x_train) == 7
     assert len(list(cache.glob("images-*"))) == 3
     assert newest.exists()
+
+
+@pytest.mark.parametrize("library", ["PIL", "keras"])
+def test_another_version_of_what_decodes_makes_a_fresh_decode(library: str, folder, monkeypatch) -> None:
+    read_images(folder, print)
+    monkeypatch.setattr(f"{library}.__version__", "0")
+    said: list[str] = []
+    read_images(folder, said.append)
+    assert "decoding" in said[0]
 
 
 def test_where_the_clock_was_set_back_the_newest_copy_is_kept_all_the_same(folder, cache) -> None:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from fixtures_runs import contents
+from fixtures_runs import TINY, contents, write_recipe
 
 ODD = """
 import os, signal, sys, time
@@ -18,14 +18,8 @@ sys.addaudithook(lambda event, given: reached.append((event, given)) if event in
 time.time = lambda: real() - YEARS * 365 * 86_400
 os.sched_setaffinity(0, list(os.sched_getaffinity(0))[:1])
 
-from dataclasses import replace
-from matplotlib.figure import Figure
 from headstart.cli import status_of
-from headstart.practical import figures, recipe
 
-figures.plot_network = figures.plot_comparison = lambda *_: Figure(figsize=(1, 1))
-for name in ("RECIPE_A", "RECIPE_B"):
-    setattr(recipe, name, replace(getattr(recipe, name), widths=(2, 2, 2, 2), units=4))
 status = status_of(sys.argv[1:])
 assert not reached, reached
 sys.exit(status)
@@ -35,8 +29,9 @@ sys.exit(status)
 def odd_run(place: Path, years: int) -> list[str]:
     """The command, on one core and with the clock set back by so many years, that may ask no other machine."""
     code = ODD.replace("YEARS", str(years))
-    number = ("49", "--data", "digits", "--epochs", "2", "--precision", "float32", "--out", str(place / "run"))
-    return [sys.executable, "-c", code, "run", *number]
+    recipe = str(write_recipe(place / "tiny.json", TINY))
+    options = ("--data", "digits", "--epochs", "2", "--precision", "float32", "--recipe", recipe)
+    return [sys.executable, "-c", code, "run", "49", *options, "--out", str(place / "run")]
 
 
 def test_a_run_ends_well_on_an_odd_machine(tmp_path: Path) -> None:

@@ -43,6 +43,8 @@ def imported(module: Path) -> set[str]:
         "from headstart.cli import status_of; assert status_of(['--help']) == 0",
         "from headstart.cli import status_of; assert status_of(['run', '--help']) == 0",
         "from headstart.cli import status_of; assert status_of(['run', '1', '--epochs', 'x']) == 2",
+        "from headstart.cli import status_of; assert status_of(['run', '11', '--data', 'digits']) == 2",
+        "from headstart import RECIPE_A, STRATEGIES, Recipe, held_out_classes; held_out_classes('2020387499')",
     ],
 )
 def test_what_needs_no_tensorflow_loads_none(code: str) -> None:
@@ -81,7 +83,18 @@ def test_no_sibling_imports_one_that_imports_it() -> None:
 
 
 def test_the_store_and_what_reads_data_know_nothing_of_commands() -> None:
-    for name in ("store", "sources", "download", "fetch", "batches", "image_folder", "artefacts", "precision"):
+    for name in (
+        "store",
+        "sources",
+        "download",
+        "fetch",
+        "batches",
+        "image_folder",
+        "artefacts",
+        "precision",
+        "recipes",
+        "parts",
+    ):
         above = {f"headstart.{module}" for module in ("cli", "runs", "display", "notebook", "execution", "report")}
         assert not imported(SOURCE / f"{name}.py") & above, name
 
@@ -94,8 +107,18 @@ def test_every_name_of_the_package_is_there(name: str) -> None:
 
 
 def test_the_names_that_others_build_on_are_there() -> None:
-    promised = {"held_out_classes", "load_dataset", "split_classes", "build_network", "train", "transfer"}
-    assert promised | {"Strategy", "Recipe", "run"} <= set(headstart.__all__)
+    functions = {"held_out_classes", "load_dataset", "split_classes", "colour_statistics", "build_network"}
+    functions |= {"train", "transfer", "run"}
+    types = {"Dataset", "Recipe", "Strategy", "Trained"}
+    assert functions | types | {"RECIPE_A", "RECIPE_B", "STRATEGIES"} <= set(headstart.__all__)
+
+
+def test_the_packages_recipe_and_result_are_the_practicals_with_more() -> None:
+    from headstart.practical import recipe, training
+
+    assert issubclass(headstart.Recipe, recipe.Recipe)
+    assert issubclass(headstart.Trained, training.Trained)
+    assert [vars(headstart.RECIPE_A), vars(headstart.RECIPE_B)] == [vars(recipe.RECIPE_A), vars(recipe.RECIPE_B)]
 
 
 def test_a_name_that_is_not_there_is_an_attribute_error() -> None:

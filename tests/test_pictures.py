@@ -50,7 +50,7 @@ def test_any_size_is_made_32_by_32(size: tuple[int, int], tmp_path: Path) -> Non
 
 
 def test_a_picture_is_read_as_an_image_folder_reads_it(tmp_path: Path) -> None:
-    from headstart.practical.data import read_image
+    from headstart.practical.image_folder import read_image
 
     rng = np.random.default_rng(0)
     pixels = saved(tmp_path / "a.png", Image.fromarray(rng.integers(0, 256, (48, 80, 3), dtype=np.uint8)))

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import tensorflow as tf
 
-from headstart.practical.recipe import Recipe
+from headstart import recipes
 from headstart.precision import FASTER, choose_precision, has_bfloat16, measure_apart, measure_gain
 
 WITHOUT = "processor\t: 0\nmodel name\t: Some CPU\nflags\t\t: fpu sse2 avx avx2 fma avx512f\n"
@@ -98,10 +98,8 @@ def test_a_measurement_that_fails_costs_no_more_than_bfloat16(python: str, tmp_p
 
 
 def test_the_measurement_is_a_ratio_of_real_training_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    from headstart.practical import recipe
-
-    tiny = replace(recipe.RECIPE_A, widths=(2, 2, 2, 2), units=2, batch_size=2)
-    monkeypatch.setattr(recipe, "RECIPE_A", tiny)
+    tiny = replace(recipes.RECIPE_A, widths=(2, 2, 2, 2), units=2)
+    monkeypatch.setattr(recipes, "RECIPE_A", tiny)
     assert measure_gain(steps=1, rounds=1) > 0
 
 
@@ -109,7 +107,7 @@ def test_the_measurement_divides_float32s_time_by_bfloat16s(monkeypatch: pytest.
     now = [0.0]
 
     class Network:
-        def __init__(self, classes: int, recipe: Recipe, *_: object, **__: object) -> None:
+        def __init__(self, classes: int, recipe: recipes.Recipe, *_: object, **__: object) -> None:
             self.seconds = 3.0 if recipe.precision == "float32" else 2.0
 
         def compile(self, *_: object) -> None: ...
@@ -117,6 +115,6 @@ def test_the_measurement_divides_float32s_time_by_bfloat16s(monkeypatch: pytest.
         def train_on_batch(self, *_: object) -> None:
             now[0] += self.seconds
 
-    monkeypatch.setattr("headstart.practical.network.build_network", Network)
+    monkeypatch.setattr("headstart.training.build_network", Network)
     monkeypatch.setattr("headstart.precision.time", SimpleNamespace(perf_counter=lambda: now[0]))
     assert measure_gain() == pytest.approx(1.5)

@@ -29,18 +29,25 @@ def test_it_names_the_libraries_that_decide_the_numbers() -> None:
 
 
 def test_it_reads_every_module_that_a_training_goes_through() -> None:
-    """All that `transfer` and the study's `work` import; a recipe's numbers and a plan's are in the request."""
-    found, todo = set(), [("practical", "transfer"), ("study", "work")]
+    """All that a study's `work` imports, and what that imports; a recipe's values and a plan are in the request."""
+    found, todo = set(), {"study/work"}
     while todo:
-        folder, name = todo.pop()
-        found.add((folder, name))
-        text = (HERE / folder / f"{name}.py").read_text(encoding="utf-8")
-        todo += set(re.findall(r"from headstart\.(practical|study)\.(\w+) import", text)) - found
-    decides_nothing = {("practical", "environment"), ("practical", "recipe"), ("study", "plan")}
-    assert found - decides_nothing == {(folder, name) for folder, names in TRAINS.items() for name in names}
+        module = todo.pop()
+        found.add(module)
+        text = (HERE / f"{module}.py").read_text(encoding="utf-8")
+        for place, names in re.findall(r"^from headstart(\.[\w.]+)? import (.+)", text, re.MULTILINE):
+            folder = place.removeprefix(".").replace(".", "/")
+            inside = [f"{folder}/{name.split()[0]}".removeprefix("/") for name in names.split(", ")]
+            modules = inside if (HERE / folder).is_dir() else [folder]
+            todo |= {name for name in modules if (HERE / f"{name}.py").exists()} - found
+    in_the_request = {"recipes", "practical/recipe", "parts", "request", "study/plan"}
+    decides_nothing = {"artefacts", "environment", "errors", "memory", "provenance", "reading", "store"}
+    trains = {f"{folder}/{name}".removeprefix("./") for folder, names in TRAINS.items() for name in names}
+    assert found - in_the_request - decides_nothing == trains
+    assert {"practical/network", "practical/training", "practical/transfer", "strategies"} <= trains
 
 
 def test_a_change_of_what_trains_changes_it(monkeypatch: pytest.MonkeyPatch) -> None:
     before = provenance.__wrapped__()  # not the answer that is kept
-    monkeypatch.setattr("headstart.provenance.TRAINS", {"practical": ("data", "network", "course", "training")})
+    monkeypatch.setattr("headstart.provenance.TRAINS", {"practical": ("data", "network", "training")})
     assert provenance.__wrapped__() != before

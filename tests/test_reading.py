@@ -39,19 +39,21 @@ HUGE = 10**400
 def content() -> dict[str, Any]:
     """What a run.json holds, made up."""
     network = {"copied": 5, "frozen": 4, "trainable_parameters": 1234567, "epochs": 20, "seconds": 61.6, "features": ""}
+    network |= {"feature_seconds": 1.5, "words": "some words"}
     network |= {"train_accuracy": 0.987, "test_accuracy": 0.9125, "test_accuracy_ci95": [0.9, 0.925]}
     network |= {"train_loss": 0.1, "test_loss": None, "normalisation": {"mean": [1.0] * 3, "variance": [1.0] * 3}}
-    pair = {"difference": 0.0125, "ci95": [-0.001, 0.03], "p_value": 0.04, "significant": True}
+    pair = {"difference": 0.0125, "ci95": [-0.001, 0.03], "p_value": 0.04, "p_uncorrected": 0.02, "significant": True}
     pairs = [pair | {"first": first, "second": second} for first, second in combinations(NETWORKS[1:], 2)]
     return {
         "registration": "49",
         "seed": 7,
         "dataset": {"name": "pictures", "source": "a test", "class_names": ["a", "b", "c", "d"]},
         "classes": {"a": ["c", "d"], "b": ["a", "b"]},
-        "recipe": {"a": {"epochs": 20, "widths": [4, 4, 8, 8]}, "b": {"epochs": 20, "decay": "cosine"}},
+        "recipe": {"a": {"epochs": 20, "widths": [4, 4, 8, 8]}, "b": {"epochs": 20, "precision": "float32"}},
         "networks": {name: dict(network) for name in NETWORKS},
         "comparison": {"best": "two_layers", "pairs": pairs},
         "audit": [{"rule": "a rule", "holds": False, "evidence": "some"}],
+        "cautions": ["with care"],
         "conclusions": ["first", "second"],
         "environment": {"python": "3"},
         "request": {"identity": "0", "data": "digits", "precision": "float32", "precision_reason": "none"},
@@ -84,6 +86,9 @@ BAD_RUNS = {
     "an accuracy of 400 digits": lambda: json_with("networks", "a", "test_accuracy", value=HUGE),
     "an interval of three": lambda: json_with("networks", "a", "test_accuracy_ci95", value=[0, 1, 2]),
     "a conclusion that is one": lambda: json_with("conclusions", 0, value="\x1b]0;owned\x07"),
+    "a caution that is none": lambda: json_with("cautions", value=[3]),
+    "a p-value that is text": lambda: json_with("comparison", "pairs", 0, "p_uncorrected", value="0.01"),
+    "words of two lines": lambda: json_with("networks", "a", "words", value="a\nb"),
     "a class name that no file can hold": lambda: json_with("classes", "b", 0, value="\ud800"),
     "a line break in a rule": lambda: json_with("audit", 0, "rule", value="a\nb"),
     "yes for true": lambda: json_with("audit", 0, "holds", value="yes"),
@@ -315,7 +320,7 @@ def test_a_row_of_other_values_is_refused_by_name(key: str, value: Any, tmp_path
 
 
 def tar(**member: Any) -> bytes:
-    """An archive with one member, beside five that are empty; gzip, as the real one."""
+    """An archive with one member, and five that are empty; gzip, as the real one."""
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w:gz", format=tarfile.GNU_FORMAT) as archive:
         for name in BATCHES[:-1]:

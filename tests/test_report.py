@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from fixtures_runs import HOSTILE, NETWORKS, FinishedRun
+from fixtures_runs import HOSTILE, NETWORKS, FinishedRun, command, contents
 from headstart.errors import BadRequest
 from headstart.finished import read_results, read_run
 from headstart.report import write_report
@@ -29,6 +29,7 @@ class Page(HTMLParser):
         super().__init__()
         self.elements: list[tuple[str, dict[str, str | None]]] = []
         self.text, self.within, self.scripts = "", "", dict[str, str]()
+        self.leads: list[str] = []  # the text of its elements of the class "lead"
         self.feed((folder / "report.html").read_text(encoding="utf-8"))
         self.close()
         self.text = " ".join(self.text.split())
@@ -46,6 +47,8 @@ class Page(HTMLParser):
             self.scripts[str(self.elements[-1][1].get("id"))] = data
         elif self.within != "style":
             self.text += data
+            if self.within and self.elements[-1][1].get("class") == "lead":
+                self.leads.append(data)
 
 
 @pytest.fixture
@@ -58,16 +61,38 @@ def changed(folder: Path, **content: Any) -> Page:
     return Page(folder)
 
 
-def test_the_answer_comes_first(folder: Path) -> None:
-    from headstart.practical.conclusions import describe_best
-    from headstart.practical.evaluation import compare
+def test_the_cautions_come_first_and_then_the_first_conclusion_as_the_lead(folder: Path) -> None:
+    run = read_run(folder)
+    [caution], [lead, *others] = run["cautions"], run["conclusions"]
+    assert "digits, not CIFAR-10" in caution
+    page = Page(folder)
+    assert page.leads == [lead]
+    assert page.text.count(lead) == 1
+    after = [page.text.index(paragraph) for paragraph in (caution, lead, *others, "How the four networks learned")]
+    assert after == sorted(after)
 
-    _, *strategies = read_results(folder, read_run(folder))
+
+def test_without_a_caution_the_answer_begins_with_the_lead(picture_run: FinishedRun) -> None:
+    run, page = read_run(picture_run.folder), Page(picture_run.folder)
+    assert run["cautions"] == []
+    assert page.leads == run["conclusions"][:1]
+    assert f"The answer {run['conclusions'][0]}" in page.text
+
+
+def test_intervals_are_called_uncorrected_and_p_values_mid_p_with_holms_correction(folder: Path) -> None:
     text = Page(folder).text
-    best = describe_best(strategies, compare(strategies))
-    assert text.index(best) < text.index("How the four networks learned")
-    assert text.count(best) == 1
-    assert all(paragraph in text for paragraph in read_run(folder)["conclusions"])
+    assert "95% interval, uncorrected p (mid-p McNemar, Holm) significant?" in text
+    for pair in read_run(folder)["comparison"]["pairs"]:
+        shown = "< 0.001" if pair["p_value"] < 0.001 else f"{pair['p_value']:.3f}"
+        assert f"{100 * pair['ci95'][1]:+.1f} {shown} {'yes' if pair['significant'] else 'no'}" in text
+
+
+def test_the_words_of_each_network_are_those_of_the_run(folder: Path) -> None:
+    text = Page(folder).text
+    assert all(network["words"] in text for network in read_run(folder)["networks"].values())
+    run = read_run(folder)
+    run["networks"]["scratch"]["words"] = EVIL
+    assert EVIL in changed(folder, networks=run["networks"]).text
 
 
 def test_the_page_says_what_the_run_found(folder: Path) -> None:
@@ -83,13 +108,40 @@ def test_the_page_says_what_the_run_found(folder: Path) -> None:
     assert "Registration number 2020387499, seed 0" in text
 
 
+def command_of(page: Page) -> list[str]:
+    """The words of the command that does the run again."""
+    [line] = re.findall(r"(headstart run .*?) The data: ", page.text)
+    return shlex.split(line)
+
+
 def test_the_command_does_the_same_run_again(digits_run: FinishedRun, picture_run: FinishedRun) -> None:
     for finished in (digits_run, picture_run):
-        [line] = re.findall(r"headstart run .*? --precision float32", Page(finished.folder).text)
-        words = shlex.split(line)
+        words = command_of(Page(finished.folder))
         assert words[:2] == ["headstart", "run"]
-        assert {*finished.arguments} <= {*words}
+        assert {*finished.arguments} - {str(finished.place / "small.json")} <= {*words}
         assert words[words.index("--seed") + 1] == "0"
+
+
+def test_the_command_names_the_runs_recipe_only_where_it_is_not_the_packages(
+    digits_run: FinishedRun, picture_run: FinishedRun, tmp_path: Path
+) -> None:
+    assert command_of(Page(digits_run.folder))[-2:] == ["--recipe", "recipe.json"]
+    assert "--recipe" not in command_of(Page(picture_run.folder))
+    folder = shutil.copytree(picture_run.folder, tmp_path / "run")
+    recipe = read_run(folder)["recipe"]
+    for part, other in (("a", {"shift": 3}), ("b", {"dropout": [0.1, 0.3]})):
+        page = changed(folder, recipe=recipe | {part: recipe[part] | other})
+        assert command_of(page)[-2:] == ["--recipe", "recipe.json"]
+
+
+def test_the_command_in_the_runs_folder_finds_the_finished_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = command_of(Page(folder))
+    before = contents(folder)
+    monkeypatch.chdir(folder)
+    ended = command(*words[1:], "--out", ".")
+    assert (ended.status, ended.errors) == (0, "")
+    assert "epoch 1 of" not in ended.output
+    assert contents(folder) == before
 
 
 def test_every_network_has_its_curves_and_its_confusion_matrix(folder: Path) -> None:
@@ -109,6 +161,12 @@ def test_every_network_has_its_curves_and_its_confusion_matrix(folder: Path) -> 
         ]
         right = sum(row[i] for i, row in enumerate(counts)) / sum(map(sum, counts))
         assert right == pytest.approx(read_run(folder)["networks"][name]["test_accuracy"])
+
+
+def test_the_layers_of_network_a_are_in_a_table(folder: Path) -> None:
+    text = Page(folder).text
+    assert "random_translation RandomTranslation 32 × 32 × 3 0 conv1 Conv2D relu 32 × 32 × 8 224 pool1" in text
+    assert "fc2 Dense softmax 8 264" in text  # 32 units and a bias for each of eight classes
 
 
 def test_nothing_is_fetched_and_everything_is_inside(folder: Path) -> None:
@@ -131,7 +189,8 @@ def test_no_text_of_a_run_becomes_html(folder: Path) -> None:
         "registration": EVIL,
         "dataset": run["dataset"] | {"name": EVIL, "source": EVIL},
         "classes": {"a": [EVIL, *run["classes"]["a"][1:]], "b": [EVIL, "nine"]},
-        "conclusions": [EVIL],
+        "cautions": [EVIL],
+        "conclusions": [EVIL, EVIL],
         "audit": [{"rule": EVIL, "holds": False, "evidence": EVIL}],
         "environment": {EVIL: EVIL},
         "request": run["request"] | {"precision_reason": EVIL, "data": EVIL},

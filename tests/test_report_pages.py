@@ -124,14 +124,14 @@ def test_curves_are_switched_by_keyboard(open_page: Open, run_page: Path) -> Non
 
 def test_curves_tell_their_values_when_hovered_over(open_page: Open, run_page: Path) -> None:
     page = open_page(run_page)
-    told = hover(page, "accuracy", x=2 / 3)
-    assert told.count("%") >= 1
+    said = hover(page, "accuracy", x=2 / 3)
+    assert said.count("%") >= 1
 
 
 def test_a_confusion_matrix_tells_what_was_taken_for_what_in_hostile_names(open_page: Open, run_page: Path) -> None:
     page = open_page(run_page)
-    told = hover(page, "confusion-scratch", x=0.75, y=0.25)
-    assert f"{HOSTILE[0]} taken for {HOSTILE[1]}: " in told
+    said = hover(page, "confusion-scratch", x=0.75, y=0.25)
+    assert f"{HOSTILE[0]} taken for {HOSTILE[1]}: " in said
 
 
 def test_disagreements_are_chosen_by_who_is_right(open_page: Open, digits_run: FinishedRun) -> None:
@@ -173,8 +173,8 @@ def test_a_click_on_the_map_shows_the_pair(open_page: Open, study_page: Path) ->
 
     page = open_page(study_page)
     before = page.locator("#pair-gain").inner_html()
-    told = hover(page, "map", x=5 / 8, y=1 / 8)  # first row, third column
-    assert told.startswith(f"{HOSTILE[0]} or {HOSTILE[2]}: ")
+    said = hover(page, "map", x=5 / 8, y=1 / 8)  # first row, third column
+    assert said.startswith(f"{HOSTILE[0]} or {HOSTILE[2]}: ")
     page.mouse.down()
     page.mouse.up()
     # Not wait_for_function: its second try would be an eval, which the page forbids.

@@ -4,6 +4,7 @@ import base64
 import json
 import re
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +12,7 @@ import pytest
 
 from fixtures_studies import make_study
 from headstart.errors import BadRequest
+from headstart.recipes import RECIPE_A, RECIPE_B
 from headstart.report import write_study_report
 from headstart.report.study import describe_study
 from headstart.store import write_json
@@ -108,6 +110,12 @@ def test_the_command_does_the_same_study_again(study: Path) -> None:
     assert words[:4] == ["headstart", "study", "--pairs", "cat,dog+a b"]
     assert words[words.index("--train-sizes") + 1] == "1.0,5"
     assert "--precision-reason" not in words
+
+
+def test_the_command_of_a_study_with_its_own_recipe_names_the_file_in_the_folder(tmp_path: Path) -> None:
+    for recipe_b, option in ((RECIPE_B, []), (replace(RECIPE_B, learning_rate=0.001), ["--recipe", "recipe.json"])):
+        words = shlex.split(describe_study(make_study(tmp_path, recipes=(RECIPE_A, recipe_b)))["command"])
+        assert words[words.index("float32") + 1 :] == option
 
 
 def test_the_command_of_a_study_that_fell_back_to_the_digits_names_them(study: Path) -> None:

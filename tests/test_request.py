@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 COMMANDS = ("run", "notebook", "study", "tune", "data", "report")
 OPTIONS = ("--data", "--classes", "--epochs", "--seed", "--out", "--precision", "--pairs", "--seeds", "--strategies")
-OPTIONS += ("--train-sizes", "--workers", "--timeout", "--trials", "--images", "--part", "--execute", "--dry-run", "--")
+OPTIONS += ("--train-sizes", "--workers", "--timeout", "--trials", "--images", "--part", "--execute", "--dry-run")
+OPTIONS += ("--recipe", "--")
 VALUES = ("49", "2020387499", "٤٩", "digits", "four,nine", "1", "-1", "0.25", "1e9", "nan", "4,9", "float32", "a.ipynb")
 VALUES += ("", "\x1b[2J", "\udcff", "a\nb", "[/red]", "<b>", "../..", "-", "a,b,c", "9" * 5_000)
 
@@ -35,13 +36,12 @@ def ended(*_: Any, **__: Any) -> None:
     arguments=st.lists(st.sampled_from(OPTIONS) | st.sampled_from(VALUES) | st.text(max_size=6), max_size=7),
 )
 def test_no_arguments_end_in_a_traceback(name: str, arguments: list[str], tmp_path_factory: Any) -> None:
-    from headstart.practical.data import load_digit_images
-    from headstart.sources import Opened
+    from headstart.practical.digits import load_dataset
 
     def opened(data: str, *_: Any) -> Opened:
         if data not in ("digits", "auto", "cifar10"):
             raise BadRequest(f"--data {data}")
-        return Opened(load_digit_images(), "here")
+        return Opened(load_dataset(), "here")
 
     with at(tmp_path_factory.getbasetemp()) as patch:
         for module in ("sources", "study"):  # which has it by name

@@ -78,12 +78,12 @@ def test_what_does_not_exist_is_refused_with_what_data_takes(data, tmp_path, mon
 def test_keras_unpacks_the_archive_in_one_process_at_a_time(tmp_path: Path, monkeypatch) -> None:
     file = packed(archive_path(), unpacked(tmp_path / "data", images=1), mode="w")
 
-    def unpacking(name: str) -> None:
+    def unpacking() -> None:
         with pytest.raises(Timeout):
             FileLock(f"{archive_path()}.lock").acquire(timeout=0)
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("headstart.practical.data.load_dataset", unpacking)
+    monkeypatch.setattr("headstart.practical.cifar10.load_dataset", unpacking)
     with pytest.raises(BadRequest, match=r"cannot be unpacked there \(No space left on device\): make room"):
         open_dataset("cifar10", archive=archive_of(file))
 

@@ -10,6 +10,7 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from copy import copy
 from dataclasses import replace
 from functools import partial
 from multiprocessing import get_context
@@ -25,8 +26,9 @@ from distributed import Client, WorkerPlugin
 from fixtures_runs import command, make_pictures, the_one_line
 from headstart.cost import layer_work
 from headstart.errors import BadRequest, Failed
-from headstart.practical.recipe import RECIPE_B
+from headstart.recipes import RECIPE_A, RECIPE_B, Recipe, as_file, as_json, read_recipes
 from headstart.sources import fingerprint
+from headstart.store import write_json
 from headstart.study import Progress, Study, check_study, load_images, run_study
 from headstart.study.cluster import connect, execute, usual_workers
 from headstart.study.plan import Network, Plan, make_plan
@@ -41,7 +43,7 @@ if TYPE_CHECKING:
 pytest_plugins = ["fixtures_runs"]
 
 BEFORE = frozenset(os.environ)
-MEASURED = ["test_accuracy", "test_loss", "train_accuracy", "train_loss"]
+TINY = Recipe(widths=(4, 4, 8, 8), units=16, batch_size=16, learning_rate=1e-2, shift=0)
 
 
 @pytest.fixture(scope="module")
@@ -52,21 +54,28 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
             yield client
 
 
-def tiny_plans(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Plan]:
+@pytest.fixture(scope="module")
+def tiny(digits: Dataset) -> Callable[..., Plan]:
     """Makes plans for a network that trains in a second."""
-    from headstart.practical.recipe import Recipe
-
-    recipe = Recipe(widths=(4, 4, 8, 8), units=16, batch_size=16, learning_rate=1e-2, shift=0)
-    for name in ("RECIPE_A", "RECIPE_B"):
-        monkeypatch.setattr(f"headstart.study.plan.{name}", recipe)
 
     def plan(**asked: Any) -> Plan:
-        return make_plan(digits, "digits", **{"pairs": "4,9", "seeds": 1, "epochs": 2, **asked})
+        defaults = {"pairs": "4,9", "seeds": 1, "epochs": 2, "recipes": (TINY, TINY)}
+        return make_plan(digits, "digits", **{**defaults, **asked})
 
     return plan
 
 
-tiny = pytest.fixture(tiny_plans, name="tiny")
+def study_of(plan: Plan, dataset: Dataset, folder: Path) -> Study:
+    asked = {"pairs": "4,9+3,5", "data": "digits", "precision": "float32", "precision_reason": "a test"}
+    return Study(plan, dataset, "a test", asked, (TINY, TINY), folder)
+
+
+@pytest.fixture
+def tiny_file(tmp_path: Path) -> Path:
+    """A recipe file of that network."""
+    path = tmp_path / "tiny.json"
+    path.write_text(json.dumps(as_file((TINY, TINY))))
+    return path
 
 
 def results_of(plan: Plan, rows: Rows, dataset: Dataset) -> pd.DataFrame:
@@ -87,10 +96,9 @@ def heard(into: list[str]) -> Callable[[Network, str], None]:
 
 
 @pytest.fixture(scope="module")
-def finished(client: Client, digits: Dataset, tmp_path_factory) -> tuple[Plan, Rows]:
+def finished(client: Client, tiny, digits: Dataset, tmp_path_factory) -> tuple[Plan, Rows]:
     """A study of both kinds of sources, done by two workers."""
-    with pytest.MonkeyPatch.context() as patch:
-        plan = tiny_plans(digits, patch)(strategies="practical,A5B,B2B+", train_sizes="1.0,8")
+    plan = tiny(strategies="practical,A5B,B2B+", train_sizes="1.0,8")
     rows = Rows(tmp_path_factory.mktemp("study"))
     done: list[str] = []
     execute(plan, rows, digits, client, heard(done))
@@ -111,6 +119,16 @@ def test_every_cell_has_its_row(finished: tuple[Plan, Rows], digits: Dataset) ->
     assert results["test_accuracy"].between(0, 1).all()
 
 
+def test_a_source_is_measured_after_the_last_epoch_only_and_a_strategy_after_each(
+    finished: tuple[Plan, Rows], digits: Dataset
+) -> None:
+    results = results_of(*finished, digits)
+    sources = results["strategy"].isin(["a", "b"])
+    assert results.loc[sources, "curve"].map(len).tolist() == [1] * 3
+    assert set(results.loc[~sources, "curve"].map(len)) == {2}
+    assert [curve[-1] for curve in results["curve"]] == results["test_accuracy"].tolist()
+
+
 def test_a_row_is_what_the_same_functions_give_without_a_cluster(
     finished: tuple[Plan, Rows], digits: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -129,10 +147,10 @@ def test_a_row_is_what_the_same_functions_give_without_a_cluster(
 
 
 def train_without_a_cluster(network: Network, dataset: Dataset) -> tuple[float, list[float]]:
-    from headstart.practical.data import split_classes
-    from headstart.practical.network import build_network, colour_statistics
-    from headstart.practical.training import train
-    from headstart.practical.transfer import TWO_LAYERS, transfer
+    from headstart.parts import split_classes
+    from headstart.practical.network import colour_statistics
+    from headstart.strategies import TWO_LAYERS
+    from headstart.training import build_network, train, transfer
 
     part_a, part_b = split_classes(dataset, (4, 9))
     recipe_a = network.source.recipe
@@ -142,7 +160,7 @@ def train_without_a_cluster(network: Network, dataset: Dataset) -> tuple[float, 
 
 
 def test_the_workers_single_thread_is_theirs_alone(finished: tuple[Plan, Rows], client: Client) -> None:
-    """What this process trains, or starts, while there are workers adds up as ever: with all threads."""
+    """What this process trains, or starts, while there are workers is computed with all threads, as before."""
     assert set(client.run(intra_op_threads).values()) == {1}
     new = os.environ.keys() - BEFORE
     assert not [name for name in new if "NUM_THREADS" in name or name.startswith("TF_NUM_")]
@@ -177,10 +195,9 @@ def test_one_worker_gives_the_same_numbers_as_two(
 
 
 def test_networks_do_not_pile_up_in_a_worker(digits: Dataset) -> None:
-    from headstart.practical.recipe import Recipe
     from headstart.study.work import train_network
 
-    recipe = Recipe(widths=(4, 4, 8, 64), units=4096, epochs=1, batch_size=128, shift=0)
+    recipe = Recipe(widths=(4, 4, 8, 256), units=2048, epochs=1, batch_size=128, shift=0)
     planned, memory = Network((4, 9), 0, recipe, "digits", part="a"), []
     for _ in range(6):
         _, source = train_network(planned, digits, None)
@@ -191,7 +208,7 @@ def test_networks_do_not_pile_up_in_a_worker(digits: Dataset) -> None:
 
 
 def test_smaller_sets_are_parts_of_larger_ones_and_every_class_has_its_share(digits: Dataset) -> None:
-    from headstart.practical.data import split_classes
+    from headstart.parts import split_classes
 
     _, part = split_classes(digits, (4, 9))
     small, large = few_images(part, "5", 3), few_images(part, "0.5", 3)
@@ -220,7 +237,7 @@ def test_what_is_there_is_not_trained_again_and_a_larger_plan_adds_to_it(
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
-def test_a_source_from_an_earlier_sitting_is_not_trained_again(
+def test_a_source_from_before_an_interruption_is_not_trained_again(
     client: Client, tiny, finished: tuple[Plan, Rows], digits: Dataset, tmp_path: Path
 ) -> None:
     plan, done = tiny(), []
@@ -297,7 +314,8 @@ def test_a_killed_worker_loses_nothing_and_nothing_that_had_ended_is_trained_aga
 def test_two_studies_on_one_scheduler_have_their_own_images(client: Client, tiny, digits: Dataset, tmp_path) -> None:
     """The second begins while the first is at work: its images must not become the first's."""
     few = few_images(digits, "8", seed=0)
-    mine, theirs = tiny(strategies="last_layer"), make_plan(few, "few digits", "4,9", 1, "last_layer", epochs=1)
+    mine = tiny(strategies="last_layer")
+    theirs = make_plan(few, "few digits", "4,9", 1, "last_layer", epochs=1, recipes=(TINY, TINY))
     with Client(client.scheduler.address) as another:
 
         def begin_the_other(network: Network, error: str) -> None:
@@ -312,7 +330,7 @@ def test_two_studies_on_one_scheduler_have_their_own_images(client: Client, tiny
         assert images.to_dict() == {"a": len(dataset.y_train) - held_out, "last_layer": held_out, "scratch": held_out}
 
 
-def test_a_lost_scheduler_is_told_and_the_rows_stay(tiny, digits: Dataset, tmp_path: Path) -> None:
+def test_a_lost_scheduler_is_reported_and_the_rows_stay(tiny, digits: Dataset, tmp_path: Path) -> None:
     plan, done = tiny(seeds=4), []
     with connect(workers=1, scheduler=None) as client:
 
@@ -329,7 +347,7 @@ def test_a_lost_scheduler_is_told_and_the_rows_stay(tiny, digits: Dataset, tmp_p
 def test_workers_may_load_a_copy_of_their_own(client: Client, tiny, tmp_path: Path) -> None:
     part, _ = load_images("digits", 0.3)
     data = fingerprint(part)
-    plan = make_plan(part, data, pairs="4,9", seeds=1, strategies="scratch", epochs=1)
+    plan = make_plan(part, data, "4,9", 1, "scratch", epochs=1, recipes=(TINY, TINY))
     sent, loaded = Rows(tmp_path / "sent"), Rows(tmp_path / "loaded")
     load = partial(own_copy, data, "digits", 0.3)
     assert len(pickle.dumps(Data(data, load))) < 10_000  # no image is in it
@@ -340,7 +358,7 @@ def test_workers_may_load_a_copy_of_their_own(client: Client, tiny, tmp_path: Pa
 
 
 @pytest.mark.parametrize(("worker_data", "why"), [("/nowhere/at/all", "no such"), (None, "a worker has other images")])
-def test_a_worker_whose_copy_is_another_or_missing_is_told(
+def test_a_worker_whose_copy_is_another_or_missing_is_reported(
     worker_data: str | None, why: str, client: Client, here: Path
 ) -> None:
     if worker_data is None:
@@ -437,7 +455,7 @@ def test_what_a_killed_client_has_left_on_the_scheduler_is_replaced(
     assert set(client.run(datasets_held).values()) == {0}
 
 
-def test_who_has_workers_of_several_threads_is_told(
+def test_who_has_workers_of_several_threads_hears_of_it(
     client: Client, digits: Dataset, tmp_path: Path, monkeypatch
 ) -> None:
     said: list[str] = []
@@ -459,7 +477,7 @@ def datasets_held() -> int:
     return len(DATASETS)
 
 
-def test_one_that_fails_by_chance_is_tried_again(tiny, digits: Dataset, tmp_path: Path) -> None:
+def test_one_that_fails_once_is_tried_again(tiny, digits: Dataset, tmp_path: Path) -> None:
     plan, watched = tiny(), Watched(tmp_path / "log", first_fails=True)
     with connect(workers=1, scheduler=None) as client:
         client.register_plugin(watched)
@@ -472,11 +490,11 @@ def test_one_that_fails_again_is_set_aside_and_the_rest_finish(
 ) -> None:
     good, bad = tiny(seeds=1), tiny(seeds=1, pairs="3,5")
     broken = [replace(cell, network=spoil(cell.network)) for cell in bad.cells]
-    study = Study(Plan((*good.cells, *broken)), digits, "a test", ASKED, tmp_path / "study")
+    study = study_of(Plan((*good.cells, *broken)), digits, tmp_path / "study")
     with pytest.raises(Failed, match="3 of 8 networks failed"):
         run_study(study, scheduler=client.scheduler.address)
     results = pd.read_csv(tmp_path / "study" / "results.csv", keep_default_na=False)
-    assert set(results["frozen"]) == {"", "0", "4", "5"}  # whole numbers, also beside one that is missing
+    assert set(results["frozen"]) == {"", "0", "4", "5"}  # whole numbers, also where one is missing
     failed = results[results["error"] != ""]
     assert failed["strategy"].tolist() == ["a", "last_layer", "two_layers"]
     assert failed["error"].str.contains("Traceback").all()
@@ -485,13 +503,10 @@ def test_one_that_fails_again_is_set_aside_and_the_rest_finish(
     assert (results[results["strategy"] == "scratch"]["test_accuracy"] != "").all()
 
 
-ASKED = {"pairs": "4,9+3,5", "data": "digits", "precision": "float32", "precision_reason": "a test"}
-
-
 def test_tracebacks_outlast_an_interruption(client: Client, tiny, digits: Dataset, tmp_path: Path) -> None:
     [good], bad = tiny(strategies="scratch").cells, tiny(pairs="3,5")
     broken = [replace(cell, network=spoil(cell.network)) for cell in bad.cells if cell.strategy != "scratch"]
-    study = Study(Plan((*broken, good)), digits, "a test", ASKED, tmp_path / "study")
+    study = study_of(Plan((*broken, good)), digits, tmp_path / "study")
     ends: list[str] = []
 
     def interrupt(name: str, line: str) -> None:
@@ -509,7 +524,7 @@ def test_results_can_be_looked_at_before_the_end(
     client: Client, tiny, digits: Dataset, tmp_path: Path, monkeypatch
 ) -> None:
     monkeypatch.setattr("headstart.study.WRITE_EVERY", 0)
-    study = Study(tiny(strategies="last_layer"), digits, "a test", ASKED, tmp_path / "study")
+    study = study_of(tiny(strategies="last_layer"), digits, tmp_path / "study")
     there: list[int] = []
 
     def look(name: str, line: str) -> None:
@@ -520,7 +535,7 @@ def test_results_can_be_looked_at_before_the_end(
     assert there == [0, 1, 2]
 
 
-def test_the_time_left_is_reckoned_from_the_work_that_is_left(tiny, digits: Dataset, tmp_path: Path) -> None:
+def test_the_time_left_follows_from_the_work_that_is_left(tiny, digits: Dataset, tmp_path: Path) -> None:
     """A source takes many times as long as what starts from it."""
     plan, lines = tiny(strategies="last_layer", train_sizes="8", epochs=200), []
     progress = Progress(plan, digits, Rows(tmp_path), lambda name, line: lines.append(line))
@@ -549,7 +564,9 @@ def test_a_source_whose_weights_are_gone_is_not_counted_as_left(tiny, digits: Da
 def spoil(network: Network) -> Network:
     """Makes network A, and with it what starts from it, fail in the worker."""
     if network.part == "a":
-        return replace(network, recipe=replace(network.recipe, learning_rate="learning_rate that is none"))
+        recipe = copy(network.recipe)
+        object.__setattr__(recipe, "learning_rate", "learning_rate that is none")  # no recipe is made with it
+        return replace(network, recipe=recipe)
     return replace(network, source=spoil(network.source)) if network.source else network
 
 
@@ -579,9 +596,12 @@ def test_a_torn_source_counts_as_none(content: bytes, tmp_path: Path) -> None:
 SMALL = ("--data", "digits", "--pairs", "4,9", "--seeds", "1", "--epochs", "1", "--precision", "float32")
 
 
-def test_the_command_leaves_its_files_and_does_nothing_the_second_time(tmp_path: Path, monkeypatch) -> None:
+def test_the_command_leaves_its_files_and_does_nothing_the_second_time(
+    tiny_file: Path, tmp_path: Path, monkeypatch
+) -> None:
     monkeypatch.chdir(tmp_path)
-    first = command("study", *SMALL, "--strategies", "last_layer", "--train-sizes", "20,10", "--workers", "1")
+    asked = ("study", *SMALL, "--strategies", "last_layer", "--train-sizes", "20,10", "--recipe", tiny_file)
+    first = command(*asked, "--workers", "1")
     assert (first.status, first.errors) == (0, "")
     assert "Precision: float32" in first.output
     assert "To train: 5 of 5 networks, into study" in first.output
@@ -594,6 +614,7 @@ def test_the_command_leaves_its_files_and_does_nothing_the_second_time(tmp_path:
         "conclusions.md",
         "report.html",
         "study.json",
+        "recipe.json",
         "rows",
         "sources",
         "figures",
@@ -610,7 +631,7 @@ def test_the_command_leaves_its_files_and_does_nothing_the_second_time(tmp_path:
         raise AssertionError("workers were started")
 
     monkeypatch.setattr("headstart.study.cluster.connect", never)
-    again = command("study", *SMALL, "--strategies", "last_layer", "--train-sizes", "20,10")
+    again = command(*asked)
     assert again.status == 0
     assert "Left alone, for they are of another plan, other data or other code: 1 rows in study" in again.output
     assert "To train: 0 of 5 networks, into study" in again.output
@@ -618,6 +639,56 @@ def test_the_command_leaves_its_files_and_does_nothing_the_second_time(tmp_path:
     assert Path("study/results.csv").read_bytes() == before
     assert not Path("study/figures/of-another-plan.png").exists()
     assert Path("study/figures/sizes.png").exists()
+
+
+def test_the_command_trains_with_the_recipes_of_the_files_and_the_folder_holds_them(
+    tiny_file: Path, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("b.json").write_text('{"b": {"label_smoothing": 0.2}}')
+    files = [tiny_file, Path("b.json")]
+    asked = ("study", *SMALL, "--strategies", "last_layer", "--images", "0.3", "--workers", "1")
+    ended = command(*asked, *(word for file in files for word in ("--recipe", file)))
+    assert (ended.status, ended.errors) == (0, "")
+    recipes = read_recipes(files)
+    assert recipes == (TINY, replace(TINY, label_smoothing=0.2))
+    part, _ = load_images("digits", 0.3)
+    plan = make_plan(part, fingerprint(part), "4,9", 1, "last_layer", epochs=1, recipes=recipes)
+    assert {path.stem for path in Path("study/rows").iterdir()} == plan.networks.keys()
+    stored = json.loads(Path("study/recipe.json").read_text())
+    assert json.loads(Path("study/study.json").read_text())["recipe"] == stored
+    assert stored["b"] == {
+        name: value for name, value in as_json(recipes[1]).items() if name not in ("epochs", "seed", "precision")
+    }
+    again = command(*asked, "--recipe", "study/recipe.json")
+    assert "To train: 0 of 3 networks" in again.output
+    other = check_study(data="digits", images=0.3, out="study", pairs="4,9", seeds=1, epochs=1, say=list)
+    assert len(other.missing) == len(other.plan.networks) == 4  # the package's recipes are other ones
+
+
+def test_a_study_in_python_may_have_recipes_and_those_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    asked = {"data": "digits", "out": tmp_path / "study", "precision": "float32", "say": list, "seeds": 1}
+    study = check_study(**asked, recipes=(TINY, TINY))
+    assert study.recipes == (TINY, TINY)
+    assert {network.recipe.units for network in study.plan.networks.values()} == {16}
+    with pytest.raises(BadRequest, match="they must be equal to copy weights"):
+        check_study(**asked, recipes=(TINY, RECIPE_B))
+    assert check_study(**asked).recipes == (RECIPE_A, RECIPE_B)
+
+
+def test_a_kill_between_its_first_two_files_leaves_a_folder_of_a_study(
+    tiny, digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write_and_die(path: Path, content: object) -> None:
+        write_json(path, content)
+        raise KeyboardInterrupt
+
+    folder = tmp_path / "study"
+    with monkeypatch.context() as patch:
+        patch.setattr("headstart.study.write_json", write_and_die)
+        with pytest.raises(KeyboardInterrupt):
+            run_study(study_of(tiny(), digits, folder))
+    assert check_study(data="digits", out=folder, say=list, seeds=1).asked["precision_reason"] == "a test"
 
 
 def test_a_part_of_the_images_is_another_dataset_and_says_so(tmp_path: Path) -> None:
@@ -663,39 +734,51 @@ def test_a_scheduler_that_takes_the_call_and_says_nothing_is_nobody(tmp_path: Pa
 
 
 def test_a_trainings_work_is_counted_in_images_shown_to_the_whole_network(digits: Dataset, tiny) -> None:
-    """Forward a third, backward two thirds; two epochs, and every epoch's curve."""
+    """Forward a third, backward two thirds; two epochs, every epoch's curve, and at the end all images once more."""
     [*networks] = tiny(strategies="practical", train_sizes="8").networks.values()
     by_name = {network.strategy.name if network.strategy else "a": network for network in networks}
     test_b = int(np.isin(digits.y_test, (4, 9)).sum())
     train_a, test_a = int((~np.isin(digits.y_train, (4, 9))).sum()), len(digits.y_test) - test_b
-    assert passes(by_name["a"], digits) == pytest.approx(2 * train_a + test_a / 3 + train_a / 3)
-    assert passes(by_name["scratch"], digits) == pytest.approx(2 * 16 + 2 * (test_b + 16) / 3 + 16 / 3)
+    of_a = 2 * train_a + (test_a + test_a) / 3 + (test_a + train_a) / 3  # a source has one point of its curve
+    assert passes(by_name["a"], digits) == pytest.approx(of_a)
+    of_scratch = 2 * 16 + 2 * (test_b + 16) / 3 + (test_b + 16) / 3
+    assert passes(by_name["scratch"], digits) == pytest.approx(of_scratch)
     work = layer_work(by_name["a"].recipe)
     for name, frozen in (("two_layers", 4), ("last_layer", 5)):
         head = work[frozen:].sum() / work.sum()
-        expected = head * (2 * 16 + 2 * (test_b + 16) / 3) + (2 * 16 + test_b + 16) / 3
-        assert passes(by_name[name], digits) == pytest.approx(expected)
+        assert passes(by_name[name], digits) == pytest.approx(head * of_scratch + (2 * 16 + test_b) / 3)
 
 
-def test_the_dry_run_reckons_with_what_was_measured(digits: Dataset, tiny, monkeypatch) -> None:
-    monkeypatch.setattr("headstart.study.reckon.measure", lambda dataset, precision, workers: (36.0, 3600.0))
+def test_the_dry_runs_time_follows_from_what_was_measured(digits: Dataset, tiny, monkeypatch) -> None:
+    monkeypatch.setattr("headstart.study.reckon.measure", lambda dataset, recipe, workers: (36.0, 3600.0))
     plan = tiny(strategies="last_layer", train_sizes="8")
     networks = list(plan.networks.values())
     scratch, source, last_layer = ((3600 + 36 * passes(network, digits)) / 3600 for network in networks)
     assert scratch > 1.1
     one_after_the_other = source + last_layer
     for workers, hours in ((1, scratch + one_after_the_other), (2, one_after_the_other), (3, one_after_the_other)):
-        told = f"3 are not trained yet: {hours:,.1f} hours for {workers} worker(s)"
-        assert told in reckon(plan, networks, digits, workers)
+        expected = f"3 are not trained yet: {hours:,.1f} hours for {workers} worker(s)"
+        assert expected in reckon(plan, networks, digits, workers)
     assert f"1 are not trained yet: {scratch:,.1f} hours" in reckon(plan, networks[:1], digits, 4)
     assert "0 are not trained yet: 0.0 hours" in reckon(plan, [], digits, 1)
 
 
-def test_a_dry_run_counts_and_reckons_and_trains_nothing(tmp_path: Path, monkeypatch) -> None:
+def test_a_dry_run_measures_the_plans_own_network(digits: Dataset, tiny, monkeypatch) -> None:
+    measured: list[Recipe] = []
+
+    def note(dataset: Dataset, recipe: Recipe, workers: int) -> tuple[float, float]:
+        measured.append(recipe)
+        return 1.0, 1.0
+
+    monkeypatch.setattr("headstart.study.reckon.measure", note)
+    reckon(tiny(precision="bfloat16"), [], digits, 1)
+    assert [(recipe.widths, recipe.units, recipe.precision) for recipe in measured] == [((4, 4, 8, 8), 16, "bfloat16")]
+
+
+def test_a_dry_run_counts_and_estimates_and_trains_nothing(tiny_file: Path, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
-    tiny = replace(RECIPE_B, widths=(4, 4, 8, 8), units=16)
-    monkeypatch.setattr("headstart.study.reckon.RECIPE_B", tiny)
-    dry = command("study", *SMALL, "--strategies", "practical,A5B", "--dry-run", "--workers", "2")
+    asked = ("study", *SMALL, "--strategies", "practical,A5B", "--recipe", tiny_file)
+    dry = command(*asked, "--dry-run", "--workers", "2")
     assert dry.status == 0
     assert "4 networks for 5 rows (1 rows share a network): 1 sources" in dry.output
     assert "4 are not trained yet" in dry.output
@@ -707,6 +790,7 @@ def test_a_dry_run_counts_and_reckons_and_trains_nothing(tmp_path: Path, monkeyp
     "arguments",
     [
         ("--workers", "0"),
+        ("--recipe", "nowhere.json"),
         ("--pairs", "4,4"),
         ("--images", "0"),
         ("--scheduler", "tcp://127.0.0.1:9"),

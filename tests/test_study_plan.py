@@ -2,20 +2,21 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import headstart
 from headstart.errors import BadRequest
+from headstart.recipes import RECIPE_A, RECIPE_B
 from headstart.study.plan import Plan, make_plan, named_strategies, parse_pairs, parse_sizes, parse_strategies
 from headstart.study.subsets import few_images
 
 if TYPE_CHECKING:
     from headstart.practical.data import Dataset
+    from headstart.recipes import Recipe
 
 NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
@@ -137,8 +138,7 @@ def test_a_larger_plan_keeps_the_keys_of_a_smaller_one(digits: Dataset) -> None:
 def test_a_key_holds_all_that_decides_the_numbers(digits: Dataset, monkeypatch) -> None:
     plans = [plan_of(digits), plan_of(digits, data="other data"), plan_of(digits, epochs=3)]
     plans += [plan_of(digits, precision="bfloat16"), plan_of(digits, pairs="3,5"), plan_of(digits, train_sizes="10")]
-    monkeypatch.setattr("headstart.study.plan.RECIPE_B", replace(headstart.RECIPE_B, learning_rate=0.5))
-    plans.append(plan_of(digits))
+    plans.append(plan_of(digits, recipes=(RECIPE_A, replace(RECIPE_B, learning_rate=0.5))))
     monkeypatch.setattr("headstart.study.plan.provenance", lambda: "another")
     plans.append(plan_of(digits))
     strategies = [{key for key, network in plan.networks.items() if network.strategy} for plan in plans]
@@ -146,8 +146,33 @@ def test_a_key_holds_all_that_decides_the_numbers(digits: Dataset, monkeypatch) 
         assert not keys & set.union(*strategies[:number], *strategies[number + 1 :]), number
 
 
+def test_a_network_has_the_recipe_of_its_part_with_the_studys_epochs_seed_and_precision(digits: Dataset) -> None:
+    sizes = {"widths": (4, 4, 8, 8), "units": 16}
+    recipe_a, recipe_b = replace(RECIPE_A, **sizes, shift=2), replace(RECIPE_B, **sizes, label_smoothing=0.2)
+    plan = plan_of(digits, recipes=(recipe_a, recipe_b), seeds=2, epochs=3, precision="bfloat16")
+    for network in plan.networks.values():
+        recipe = recipe_a if network.part == "a" else recipe_b
+        assert network.recipe == replace(recipe, epochs=3, seed=network.seed, precision="bfloat16")
+
+
+def test_another_recipe_for_a_changes_the_keys_of_all_that_starts_from_a(digits: Dataset) -> None:
+    def keys(recipe_a: Recipe) -> dict[str, str]:
+        plan = plan_of(digits, strategies="practical,B2B", recipes=(recipe_a, RECIPE_B))
+        return {cell.strategy: cell.network.key for cell in plan.cells}
+
+    before, after = keys(RECIPE_A), keys(replace(RECIPE_A, shift=2))
+    assert {name for name in before if before[name] != after[name]} == {"a", "last_layer", "two_layers"}
+
+
+@pytest.mark.parametrize("changes", [{"widths": (32, 32, 64, 64)}, {"units": 256}, {"shift": 2}], ids=str)
+def test_recipes_that_do_not_fit_together_are_refused(changes: dict[str, Any], digits: Dataset) -> None:
+    with pytest.raises(BadRequest, match=rf"^recipe: {next(iter(changes))}.* for part B") as refused:
+        plan_of(digits, recipes=(RECIPE_A, replace(RECIPE_B, **changes)))
+    assert "\n" not in str(refused.value)
+
+
 def test_pairs_of_a_dataset_with_other_classes(digits: Dataset) -> None:
     few = replace(digits, class_names=("a", "b", "c"))
     with pytest.raises(BadRequest, match="3 classes"):
         plan_of(few, pairs="all")
-    assert np.bincount(digits.y_train).min() > 10  # so that the sizes above are to be had
+    assert np.bincount(digits.y_train).min() > 10  # enough for the sizes above

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import gc
+import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,95 +13,219 @@ import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
+from tensorflow.python.framework.config import is_op_determinism_enabled
 
 from conftest import TinyRun
-from headstart.practical.course import feature_table, plan_course, show
+from headstart.errors import BadRequest
+from headstart.practical import training as practical
 from headstart.practical.data import Dataset
-from headstart.practical.network import WEIGHT_LAYERS, weight_hashes
-from headstart.practical.optimizer import OPTIMIZERS
-from headstart.practical.recipe import Recipe
-from headstart.practical.training import Trained
-from headstart.practical.transfer import LAST_LAYER, SCRATCH, STRATEGIES, TWO_LAYERS, Strategy, transfer
+from headstart.practical.network import WEIGHT_LAYERS, colour_statistics
+from headstart.practical.training import learning_rate, predict, training_batches
+from headstart.practical.transfer import frozen_output
+from headstart.recipes import Recipe
 from headstart.store import Checkpoint
+from headstart.strategies import LAST_LAYER, SCRATCH, STRATEGIES, TWO_LAYERS, Strategy
+from headstart.training import Trained, build_network, train, transfer, weight_hashes
+from test_network import CALLERS_SETTINGS, settings
 
 MEASURED = ["train_loss", "train_accuracy", "test_loss", "test_accuracy"]
 
 
-class StartWeights(keras.callbacks.Callback):
-    """Notes the weights of what is trained, before the first step."""
+def train_a(run: TinyRun, **given: Any) -> Trained:
+    """Network A of the tiny run, from its random weights on; its images are shifted, so that random states count."""
+    network = build_network(8, run.recipe_a, colour_statistics(run.part_a.x_train), seed=0)
+    return train(network, run.part_a, run.recipe_a, **given)
 
-    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        self.weights = self.model.get_weights()
+
+def train_any(run: TinyRun, name: str, **given: Any) -> Trained:
+    """One of the tiny run's networks, trained again."""
+    if name == "a":
+        return train_a(run, **given)
+    strategy = next(strategy for strategy in STRATEGIES if strategy.name == name)
+    return transfer(run.source, strategy, run.part_b, run.recipe_b, **given)
 
 
-def learning_rates(recipe: Recipe, steps: int) -> Iterator[float]:
-    """Up in a straight line to the highest, then down; neither the first step nor the last is at 0."""
-    rise = max(1, round(recipe.warmup * steps))
-    for number in range(1, steps + 1):
-        gone = (number - rise) / (steps + 1 - rise)  # of the way down, from 0 to almost 1
-        down = 1 - gone if recipe.decay == "linear" else (1 + np.cos(np.pi * gone)) / 2
-        yield recipe.learning_rate * (number / rise if number <= rise else down)
+def first_time(run: TinyRun, name: str) -> Trained:
+    return next(trained for trained in run.networks if trained.name == name)
+
+
+def assert_same(one: Trained, other: Trained) -> None:
+    """Bit for bit the same in everything but the seconds."""
+    for mine, its in zip(one.network.get_weights(), other.network.get_weights(), strict=True):
+        assert mine.tobytes() == its.tobytes()
+    for mine, its in zip(one.start, other.start, strict=True):
+        assert mine.tobytes() == its.tobytes()
+    assert (one.hashes_before, one.hashes_after) == (other.hashes_before, other.hashes_after)
+    assert one.probabilities.tobytes() == other.probabilities.tobytes()
+    pd.testing.assert_frame_equal(
+        one.history[["epoch", *MEASURED]], other.history[["epoch", *MEASURED]], rtol=0, atol=0
+    )
+    figures = ("train_loss", "train_accuracy", "test_accuracy")
+    assert [getattr(one, name) for name in figures] == [getattr(other, name) for name in figures]
+
+
+# The batches
+
+
+def numbered_views(n: int) -> tuple[list[np.ndarray], np.ndarray]:
+    """Image i is the number i as it is, and 100 + i mirrored; its target is i, too."""
+    numbers = np.arange(n, dtype=np.float32)[:, None]
+    return [numbers, 100 + numbers], numbers
+
+
+def epochs_of_batches(n: int, size: int, recipe: Recipe, first_epoch: int = 0) -> list[list[list[float]]]:
+    """For each epoch its batches, for each batch the numbers that are in it."""
+    given = training_batches(*numbered_views(n), size, recipe, first_epoch)
+    batches, steps = [images.numpy()[:, 0].tolist() for images, _ in given], n // size
+    return [batches[start : start + steps] for start in range(0, len(batches), steps)]
+
+
+def test_each_image_is_shown_as_it_is_and_mirrored_in_alternate_epochs() -> None:
+    epochs = epochs_of_batches(6, 2, Recipe(epochs=4))
+    assert len(epochs) == 4
+    ways = [sorted(number for batch in epoch for number in batch) for epoch in epochs]
+    assert ways == [[0, 2, 4, 101, 103, 105], [1, 3, 5, 100, 102, 104]] * 2
+
+
+def test_an_image_keeps_its_target() -> None:
+    views, targets = numbered_views(6)
+    for images, of_images in training_batches(views, targets, 3, Recipe(epochs=2), 0):
+        assert np.array_equal(images.numpy() % 100, of_images.numpy())
+
+
+def test_the_last_images_are_left_out_and_are_other_ones_in_other_epochs() -> None:
+    epochs = epochs_of_batches(7, 3, Recipe(epochs=8))
+    assert all([len(batch) for batch in epoch] == [3, 3] for epoch in epochs)
+    seen = [{number % 100 for batch in epoch for number in batch} for epoch in epochs]
+    assert all(len(numbers) == 6 for numbers in seen)  # no image comes twice
+    left_out = [({*range(7)} - numbers).pop() for numbers in seen]
+    assert len({*left_out}) > 3
+
+
+def test_the_order_follows_from_the_seed_and_the_epoch_alone() -> None:
+    recipe = Recipe(epochs=4, seed=5)
+    whole = epochs_of_batches(12, 4, recipe)
+    assert epochs_of_batches(12, 4, recipe) == whole
+    assert epochs_of_batches(12, 4, recipe, first_epoch=2) == whole[2:]
+    assert epochs_of_batches(12, 4, replace(recipe, epochs=2, learning_rate=1.0, shift=0)) == whole[:2]
+    orders = {str([number % 100 for batch in epoch for number in batch]) for epoch in whole}
+    assert len(orders) == 4
+    assert epochs_of_batches(12, 4, replace(recipe, seed=6)) != whole
+
+
+@pytest.mark.parametrize(
+    ("images", "batch_size", "size"), [(67, 128, 8), (64, 16, 8), (64, 4, 4), (20, 128, 4), (5, 128, 4), (3, 128, 3)]
+)
+def test_of_few_images_an_epoch_has_eight_batches_of_at_least_four(
+    images: int, batch_size: int, size: int, tiny_run: TinyRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = tiny_run.part_b
+    few = replace(part, x_train=part.x_train[:images], y_train=part.y_train[:images])
+    sizes: list[int] = []
+
+    def noted(views: Any, targets: Any, size: int, *others: Any) -> Any:
+        sizes.append(size)
+        return training_batches(views, targets, size, *others)
+
+    monkeypatch.setattr(practical, "training_batches", noted)
+    steps: list[int] = []
+    count = keras.callbacks.LambdaCallback(on_train_batch_end=lambda step, logs: steps.append(step))
+    recipe = replace(tiny_run.recipe_b, epochs=1, batch_size=batch_size)
+    trained = transfer(tiny_run.source, LAST_LAYER, few, recipe, callbacks=[count])
+    assert sizes == [size]
+    assert len(steps) == images // size
+    assert trained.hashes_before["fc2"] != trained.hashes_after["fc2"]
+
+
+# The steps
+
+
+@pytest.mark.parametrize(
+    ("epochs", "warmup", "rates"),
+    [
+        (10, 0.2, [0.5, 1.0, *[(7.5 - epoch) / 8.5 for epoch in range(8)]]),
+        (4, 0.2, [1.0, 2.5 / 3.5, 1.5 / 3.5, 0.5 / 3.5]),
+        (4, 0.0, [1.0, 2.5 / 3.5, 1.5 / 3.5, 0.5 / 3.5]),
+        (5, 0.6, [1 / 3, 2 / 3, 1.0, 1.5 / 2.5, 0.5 / 2.5]),
+        (4, 0.9, [0.25, 0.5, 0.75, 1.0]),
+        (1, 0.2, [1.0]),
+    ],
+)
+def test_the_learning_rate_rises_in_a_straight_line_and_then_falls_by_hand(
+    epochs: int, warmup: float, rates: list[float]
+) -> None:
+    recipe = Recipe(epochs=epochs, warmup=warmup, learning_rate=0.01)
+    assert [learning_rate(epoch, recipe) for epoch in range(epochs)] == pytest.approx([0.01 * rate for rate in rates])
+
+
+def test_the_training_has_these_learning_rates(tiny_run: TinyRun) -> None:
+    rates: list[float] = []
+
+    class Note(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+            rates.append(float(self.model.optimizer.learning_rate))
+
+    recipe = replace(tiny_run.recipe_b, epochs=5, warmup=0.4, learning_rate=0.07)
+    transfer(tiny_run.source, LAST_LAYER, tiny_run.part_b, recipe, callbacks=[Note()])
+    by_hand = [0.035, 0.07, 0.05, 0.03, 0.01]  # over 3.5 epochs down: 2.5, 1.5 and 0.5 of them are left
+    assert rates == pytest.approx([rate for rate in by_hand for _ in range(8)])
 
 
 def train_plainly(network: keras.Model, part: Dataset, recipe: Recipe, frozen: int) -> None:
-    """The same training without any of its machinery: a loop over the course, the whole network at every step."""
-    order, views = (array.reshape(-1, array.shape[2]) for array in plan_course(len(part.x_train), recipe))
+    """The same training without its machinery: a loop over the whole network, with AdamW in its usual formulas."""
     names = WEIGHT_LAYERS[frozen:]
     variables = [weight for name in names for weight in network.get_layer(name).trainable_variables]
-    optimizer = keras.optimizers.Adam() if recipe.optimizer == "adam" else OPTIMIZERS[recipe.optimizer]()
-    for index, view, rate in zip(order, views, learning_rates(recipe, len(order)), strict=True):
-        optimizer.learning_rate = rate
-        target = np.eye(len(part.class_names))[part.y_train[index]]
-        target = target * (1 - recipe.label_smoothing) + recipe.label_smoothing / len(part.class_names)
-        with tf.GradientTape() as tape:
-            told = network(show(tf.constant(part.x_train[index]), tf.constant(view), recipe.shift), training=False)
-            loss = -tf.reduce_mean(tf.reduce_sum(target.astype(np.float32) * tf.math.log(told), axis=1))
-        gradients = tape.gradient(loss, variables)
-        for variable in variables:
-            variable.assign(variable * (1 - rate * recipe.weight_decay))
-        optimizer.apply(gradients, variables)
+    means, squares = ([np.zeros(variable.shape, np.float32) for variable in variables] for _ in range(2))
+    size = min(recipe.batch_size, len(part.y_train) // 8)
+    step = 0
+    for epoch in range(recipe.epochs):
+        order = np.random.default_rng([recipe.seed, epoch]).permutation(len(part.y_train))
+        rate = learning_rate(epoch, recipe)
+        for start in range(0, len(order) // size * size, size):
+            index, step = order[start : start + size], step + 1
+            images = np.stack([part.x_train[i][:, ::-1] if (i + epoch) % 2 else part.x_train[i] for i in index])
+            target = np.eye(len(part.class_names), dtype=np.float32)[part.y_train[index]]
+            target = target * (1 - recipe.label_smoothing) + recipe.label_smoothing / len(part.class_names)
+            with tf.GradientTape() as tape:
+                answers = network(images, training=False)
+                loss = -tf.reduce_mean(tf.reduce_sum(target * tf.math.log(answers), axis=1))
+            gradients = tape.gradient(loss, [variable.value for variable in variables])
+            for variable, gradient, mean, square in zip(variables, gradients, means, squares, strict=True):
+                mean += 0.1 * (gradient.numpy() - mean)
+                square += 0.001 * (gradient.numpy() ** 2 - square)
+                change = np.sqrt(1 - 0.999**step) / (1 - 0.9**step) * mean / (np.sqrt(square) + 1e-7)
+                variable.assign(variable * (1 - rate * recipe.weight_decay) - rate * change)
 
 
 @pytest.mark.parametrize(
     ("pair", "given"),
-    [((5, 0), {}), ((5, 0), {"optimizer": "adam"}), ((3, 2), {"decay": "cosine", "weight_decay": 0.5}), ((5, 5), {})],
+    [((0, 0), {}), ((5, 0), {"label_smoothing": 0.0}), ((3, 2), {"weight_decay": 0.5}), ((5, 5), {"seed": 3})],
 )
-def test_any_strategy_is_trained_as_a_plain_loop_over_one_and_the_same_course_would(
+def test_any_strategy_is_trained_as_a_plain_loop_over_the_whole_network_would(
     pair: tuple[int, int], given: dict[str, Any], tiny_run: TinyRun, copy_network: Callable[[keras.Model], keras.Model]
 ) -> None:
     copied, frozen = pair
-    recipe = replace(tiny_run.recipe_b, dropout=(0.0, 0.0, 0.0), epochs=2, batch_size=20, learning_rate=5e-3, **given)
-    start = StartWeights()
-    strategy = Strategy("other", copied, frozen)
-    trained = transfer(tiny_run.source, strategy, tiny_run.part_b, recipe, callbacks=[start])
-
-    before, after, of_a = trained.hashes_before, trained.hashes_after, tiny_run.source.hashes_after
-    assert [name for name in WEIGHT_LAYERS if before[name] == of_a[name]] == list(WEIGHT_LAYERS[:copied])
-    assert [name for name in WEIGHT_LAYERS if before[name] == after[name]] == list(WEIGHT_LAYERS[:frozen])
-    assert after == weight_hashes(trained.network)
-    trainable = [layer.name for layer in trained.network.layers if layer.trainable_weights]
-    assert trainable == list(WEIGHT_LAYERS[frozen:])
+    recipe = replace(tiny_run.recipe_b, dropout=(0.0, 0.0), epochs=2, learning_rate=5e-3, **given)
+    trained = transfer(tiny_run.source, Strategy("other", copied, frozen), tiny_run.part_b, recipe)
     assert (trained.name, trained.copied, trained.frozen) == ("other", copied, frozen)
-
     plain = copy_network(trained.network)
-    plain.set_weights([*tiny_run.source.network.get_weights()[: 2 * frozen], *start.weights])
-    assert weight_hashes(plain) == before
+    plain.set_weights(trained.start)
+    assert weight_hashes(plain) == trained.hashes_before
     train_plainly(plain, tiny_run.part_b, recipe, frozen)
-    np.testing.assert_allclose(plain.predict_on_batch(tiny_run.part_b.x_test), trained.probabilities, atol=1e-4)
+    np.testing.assert_allclose(plain.predict_on_batch(tiny_run.part_b.x_test), trained.probabilities, atol=2e-4)
     for mine, its in zip(plain.get_weights(), trained.network.get_weights(), strict=True):
-        np.testing.assert_allclose(mine, its, atol=1e-4)
+        np.testing.assert_allclose(mine, its, atol=2e-4)
 
 
-def test_fewer_images_than_a_batch_still_train(tiny_run: TinyRun) -> None:
-    part = tiny_run.part_b
-    few = replace(part, x_train=part.x_train[:5], y_train=part.y_train[:5])
-    recipe = replace(tiny_run.recipe_b, epochs=1, batch_size=128)
-    trained = transfer(tiny_run.source, LAST_LAYER, few, recipe)
-    assert trained.optimizer_steps == 1
-    assert trained.hashes_before["fc2"] != trained.hashes_after["fc2"]
+def test_label_smoothing_and_weight_decay_change_the_network(tiny_run: TinyRun) -> None:
+    last = tiny_run.last_layer
+    for given in ({"label_smoothing": 0.3}, {"weight_decay": 1.0}):
+        other = transfer(tiny_run.source, LAST_LAYER, tiny_run.part_b, replace(tiny_run.recipe_b, **given))
+        assert other.hashes_after["fc2"] != last.hashes_after["fc2"]
+        assert other.hashes_before == last.hashes_before
 
 
-# The curves
+# The measurements
 
 
 def cross_entropy(probabilities: np.ndarray, labels: np.ndarray) -> float:
@@ -108,25 +233,24 @@ def cross_entropy(probabilities: np.ndarray, labels: np.ndarray) -> float:
 
 
 def measure(network: keras.Model, images: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
-    """Loss and accuracy with dropout off, by hand."""
+    """Loss and accuracy with dropout and shifts off, by hand."""
     probabilities = np.asarray(network(images, training=False), dtype=np.float64)
     return cross_entropy(probabilities, labels), float(np.mean(probabilities.argmax(axis=1) == labels))
 
 
-def test_the_last_epoch_is_the_final_network_without_dropout_on_all_test_and_all_training_images(
-    tiny_run: TinyRun,
-) -> None:
+def test_the_final_figures_are_the_final_networks_in_inference_mode_on_all_images(tiny_run: TinyRun) -> None:
     for trained in tiny_run.networks:
         part = tiny_run.part_a if trained is tiny_run.source else tiny_run.part_b
-        last = trained.history.iloc[-1]
         loss, accuracy = measure(trained.network, part.x_train, part.y_train)
-        assert (last["train_loss"], last["train_accuracy"]) == pytest.approx((loss, accuracy), abs=1e-5)
+        assert (trained.train_loss, trained.train_accuracy) == pytest.approx((loss, accuracy), abs=1e-5)
         loss, accuracy = measure(trained.network, part.x_test, part.y_test)
-        assert (last["test_loss"], last["test_accuracy"]) == pytest.approx((loss, accuracy), abs=1e-5)
         assert (trained.test_loss, trained.test_accuracy) == pytest.approx((loss, accuracy), abs=1e-5)
-        expected = trained.network(part.x_test, training=False)
-        np.testing.assert_allclose(trained.probabilities, expected, atol=1e-5)
+        last = trained.history.iloc[-1]
+        assert (last["test_loss"], last["test_accuracy"]) == (trained.test_loss, trained.test_accuracy)
+        np.testing.assert_allclose(predict(trained.network, part.x_test), trained.probabilities, atol=1e-5)
+        assert cross_entropy(trained.probabilities, part.y_test) == pytest.approx(last["test_loss"], abs=1e-5)
         assert np.array_equal(trained.labels, part.y_test)
+        assert trained.class_names == part.class_names
 
 
 def test_every_epoch_is_measured_on_the_network_as_it_then_was(
@@ -142,34 +266,72 @@ def test_every_epoch_is_measured_on_the_network_as_it_then_was(
 
 def test_the_training_curve_is_measured_on_as_many_images_as_the_test_curve(tiny_run: TinyRun) -> None:
     for trained in tiny_run.networks:
-        right = trained.history["train_accuracy"].to_numpy()[:-1] * len(trained.labels)
+        right = trained.history["train_accuracy"].to_numpy() * len(trained.labels)
         np.testing.assert_allclose(right, np.rint(right), atol=1e-6)
 
 
-def test_the_training_curve_is_measured_on_the_same_images_each_epoch_with_dropout_off(tiny_run: TinyRun) -> None:
-    standing_still = replace(tiny_run.recipe_b, learning_rate=0.0, dropout=(0.5, 0.5, 0.5))
-    history = transfer(tiny_run.source, SCRATCH, tiny_run.part_b, standing_still).history
-    assert history["test_loss"].nunique() == history["test_accuracy"].nunique() == 1
-    assert history["train_loss"][:-1].nunique() == history["train_accuracy"][:-1].nunique() == 1
+def test_the_training_curve_is_measured_on_the_same_images_each_epoch_with_dropout_and_shifts_off(
+    tiny_run: TinyRun,
+) -> None:
+    recipe = replace(tiny_run.recipe_b, learning_rate=1e-30, weight_decay=0.0, dropout=(0.5, 0.5), shift=8)
+    history = transfer(None, SCRATCH, tiny_run.part_b, recipe).history
+    assert [history[column].nunique() for column in MEASURED] == [1, 1, 1, 1]
 
 
-def test_the_history_has_a_row_an_epoch_and_its_columns_in_order(tiny_run: TinyRun) -> None:
+def test_with_fewer_training_than_test_images_the_training_curve_is_of_all_of_them(tiny_run: TinyRun) -> None:
+    part = tiny_run.part_b
+    few = replace(part, x_train=part.x_train[:9], y_train=part.y_train[:9])
+    trained = transfer(tiny_run.source, LAST_LAYER, few, tiny_run.recipe_b)
+    last = trained.history.iloc[-1]
+    assert (last["train_loss"], last["train_accuracy"]) == pytest.approx((trained.train_loss, trained.train_accuracy))
+
+
+def test_predicting_by_batches_leaves_no_image_out(tiny_run: TinyRun) -> None:
+    images = np.concatenate([tiny_run.part_a.x_test] * 4)[:501]  # batches of 250, 250 and 1
+    probabilities = predict(tiny_run.source.network, images)
+    assert probabilities.shape == (501, 8)
+    np.testing.assert_allclose(probabilities, tiny_run.source.network(images, training=False), atol=1e-5)
+
+
+def test_the_history_has_a_row_for_each_epoch_and_its_seconds_count_from_the_start(tiny_run: TinyRun) -> None:
     for trained in tiny_run.networks:
-        assert list(trained.history) == ["epoch", *MEASURED, "seconds"]
+        assert {*trained.history} == {"epoch", *MEASURED, "seconds"}
         assert trained.history["epoch"].tolist() == [1, 2, 3, 4]
-        assert (trained.history["seconds"] > 0).all()
-        assert trained.seconds >= trained.history["seconds"].sum()
+        assert (np.diff([trained.feature_seconds, *trained.history["seconds"]]) > 0).all()
+        assert trained.seconds == trained.history["seconds"].iloc[-1]
         assert trained.probabilities.dtype == np.float32
 
 
-def test_a_training_that_is_measured_only_at_its_end_is_the_same_training(tiny_run: TinyRun) -> None:
-    trained = transfer(tiny_run.source, SCRATCH, tiny_run.part_b, tiny_run.recipe_b, only_last=True)
-    whole = tiny_run.scratch
-    assert trained.hashes_after == whole.hashes_after
-    pd.testing.assert_frame_equal(
-        trained.history.drop(columns="seconds"), whole.history.tail(1).drop(columns="seconds").reset_index(drop=True)
-    )
-    assert trained.seconds >= trained.history["seconds"].sum() > whole.history["seconds"].min()  # of all its epochs
+def test_the_callbacks_are_given_each_epochs_row(tiny_run: TinyRun) -> None:
+    rows: list[dict[str, float]] = []
+    note = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: rows.append(dict(logs)))
+    trained = transfer(tiny_run.source, LAST_LAYER, tiny_run.part_b, tiny_run.recipe_b, callbacks=[note])
+    pd.testing.assert_frame_equal(pd.DataFrame(rows)[[*trained.history]], trained.history)
+
+
+@pytest.mark.parametrize("name", ["a", "two_layers"])
+def test_a_training_that_is_measured_only_at_its_end_is_the_same_training(name: str, tiny_run: TinyRun) -> None:
+    trained, whole = train_any(tiny_run, name, every_epoch=False), first_time(tiny_run, name)
+    assert len(trained.history) == 1
+    assert trained.seconds > whole.history["seconds"].iloc[0] / 4 + trained.feature_seconds  # of all its epochs
+    assert_same(trained, replace(whole, history=whole.history.tail(1).reset_index(drop=True)))
+
+
+def test_measuring_takes_none_of_the_seconds_and_frozen_layers_output_does(
+    tiny_run: TinyRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = practical.measure
+
+    def slow(*given: Any) -> Any:
+        time.sleep(1.0)
+        return plain(*given)
+
+    monkeypatch.setattr(practical, "measure", slow)
+    recipe = replace(tiny_run.recipe_b, epochs=2)
+    began = time.perf_counter()
+    trained = transfer(tiny_run.source, LAST_LAYER, tiny_run.part_b, recipe)
+    assert time.perf_counter() - began > trained.seconds + 4 * 1.0
+    assert trained.seconds > trained.feature_seconds > 0
 
 
 def test_the_test_images_steer_nothing_and_the_last_epoch_is_reported_though_an_earlier_one_was_better(
@@ -184,80 +346,114 @@ def test_the_test_images_steer_nothing_and_the_last_epoch_is_reported_though_an_
     assert trained.test_accuracy == accuracies[-1] < max(accuracies)
 
 
-def test_nothing_keeps_the_images_or_features_of_a_training_that_is_over(tiny_run: TinyRun, monkeypatch) -> None:
+def test_what_is_trained_is_counted_and_named(tiny_run: TinyRun) -> None:
+    fc1, fc2 = 4 * 4 * 8 * 16 + 16, 16 * 2 + 2
+    convolutions = (27 * 4 + 4) + (36 * 4 + 4) + (36 * 8 + 8) + (72 * 8 + 8)
+    counts = [trained.trainable_parameters for trained in tiny_run.networks]
+    assert counts == [convolutions + fc1 + 16 * 8 + 8, convolutions + fc1 + fc2, fc2, fc1 + fc2]
+    assert [trained.title for trained in tiny_run.networks] == ["Network A", "From scratch", "One layer", "Two layers"]
+
+
+def test_a_network_with_another_number_of_outputs_than_classes_is_refused(tiny_run: TinyRun) -> None:
+    before = weight_hashes(tiny_run.source.network)
+    with pytest.raises(BadRequest, match=r"^the network has 8 outputs and the part 2 classes; build one with 2$"):
+        train(tiny_run.source.network, tiny_run.part_b, tiny_run.recipe_b)
+    assert weight_hashes(tiny_run.source.network) == before
+
+
+def test_nothing_keeps_the_images_or_features_of_a_training_that_is_over(
+    tiny_run: TinyRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A study trains hundreds of networks in one process."""
     kept: list[weakref.ref[np.ndarray]] = []
 
     def noted(*given: Any) -> Any:
-        table, said = feature_table(*given)
-        kept.append(weakref.ref(table))
-        return table, said
+        features = frozen_output(*given)
+        kept.extend(weakref.ref(view) for view in features[0])
+        return features
 
-    monkeypatch.setattr("headstart.practical.training.feature_table", noted)
+    monkeypatch.setattr("headstart.training.frozen_output", noted)
     for strategy in (SCRATCH, TWO_LAYERS):
         part = replace(tiny_run.part_b, x_train=tiny_run.part_b.x_train.copy())
         kept.append(weakref.ref(part.x_train))
         transfer(tiny_run.source, strategy, part, tiny_run.recipe_b)
         del part
     gc.collect()
-    assert [array() is None for array in kept] == [True, True, True]
+    assert [array() is None for array in kept] == [True] * 4
 
 
 # Same seed, same numbers
 
 
-def numbers(trained: Trained) -> bytes:
-    return trained.history.drop(columns="seconds").to_csv(index=False).encode()
+@pytest.mark.parametrize("name", ["two_layers", "scratch", "a", "last_layer"])
+def test_the_same_seed_gives_the_same_bits_in_whatever_order_networks_are_trained(name: str, tiny_run: TinyRun) -> None:
+    assert_same(train_any(tiny_run, name), first_time(tiny_run, name))
 
 
-def test_the_same_seed_gives_the_same_bytes_in_whatever_order_the_strategies_come(tiny_run: TinyRun) -> None:
-    for strategy, first_time in reversed(list(zip(STRATEGIES, tiny_run.strategies, strict=True))):
-        again = transfer(tiny_run.source, strategy, tiny_run.part_b, tiny_run.recipe_b)
-        assert again.hashes_before == first_time.hashes_before
-        assert again.hashes_after == first_time.hashes_after
-        assert again.probabilities.tobytes() == first_time.probabilities.tobytes()
-        assert numbers(again) == numbers(first_time)
-        assert again.optimizer_steps == first_time.optimizer_steps == 4 * (67 // 8)
+def test_what_else_draws_random_numbers_changes_no_training(tiny_run: TinyRun) -> None:
+    keras.utils.set_random_seed(99)
+    state = np.random.get_state()[1].copy()  # noqa: NPY002
+    assert_same(train_any(tiny_run, "scratch"), tiny_run.scratch)
+    assert np.array_equal(np.random.get_state()[1], state)  # noqa: NPY002
 
 
 def test_another_seed_gives_other_weights_in_every_trained_layer(tiny_run: TinyRun) -> None:
     other = transfer(tiny_run.source, TWO_LAYERS, tiny_run.part_b, replace(tiny_run.recipe_b, seed=1))
     assert all(other.hashes_after[name] != tiny_run.two_layers.hashes_after[name] for name in ("fc1", "fc2"))
-    assert numbers(other) != numbers(tiny_run.two_layers)
+    assert other.history["test_loss"].tolist() != tiny_run.two_layers.history["test_loss"].tolist()
+
+
+@pytest.mark.parametrize("name", ["a", "two_layers"])
+@pytest.mark.parametrize("callers", CALLERS_SETTINGS[:2])
+def test_the_callers_settings_change_no_number_and_stay_as_they_are(
+    name: str, callers: tuple[str, str], tiny_run: TinyRun
+) -> None:
+    with settings(*callers):
+        trained = train_any(tiny_run, name)
+    assert_same(trained, first_time(tiny_run, name))
 
 
 class StoppedError(Exception):
     pass
 
 
-class SaveAndStop(keras.callbacks.Callback):
-    """A checkpoint after every epoch, and an interruption after one of them."""
+class Stop(keras.callbacks.Callback):
+    """An interruption after one of the epochs."""
 
-    def __init__(self, checkpoint: Checkpoint, after: int) -> None:
+    def __init__(self, after: int) -> None:
         super().__init__()
-        self.checkpoint, self.after, self.rows = checkpoint, after, []
+        self.after = after
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
-        self.rows.append({column: logs[column] for column in ("epoch", *MEASURED, "seconds")})
-        self.checkpoint.save(self.model, self.rows)
         if epoch + 1 == self.after:
             raise StoppedError
 
 
-@pytest.mark.parametrize(("place", "after"), [(0, 2), (1, 4), (2, 2)], ids=["scratch", "last_layer", "two_layers"])
+@pytest.mark.parametrize("name", ["a", "two_layers"])
+def test_the_callers_settings_stay_as_they_are_where_a_training_is_interrupted(name: str, tiny_run: TinyRun) -> None:
+    with settings("mixed_bfloat16", "channels_first"), pytest.raises(StoppedError):
+        train_any(tiny_run, name, callbacks=[Stop(after=1)])
+
+
+def test_the_slow_deterministic_operations_stay_off(tiny_run: TinyRun) -> None:
+    assert tiny_run.source.network.built  # it has been trained in this process
+    train_any(tiny_run, "last_layer")
+    assert not is_op_determinism_enabled()
+
+
+@pytest.mark.parametrize(("name", "after"), [("a", 2), ("scratch", 3), ("last_layer", 4), ("two_layers", 2)])
 def test_a_training_stopped_and_resumed_ends_as_an_undisturbed_one(
-    place: int, after: int, tiny_run: TinyRun, tmp_path: Path
+    name: str, after: int, tiny_run: TinyRun, tmp_path: Path
 ) -> None:
-    given = (tiny_run.source, STRATEGIES[place], tiny_run.part_b, tiny_run.recipe_b)
     checkpoint = Checkpoint(tmp_path / "checkpoint.npz")
     with pytest.raises(StoppedError):
-        transfer(*given, callbacks=[SaveAndStop(checkpoint, after)])
+        train_any(tiny_run, name, callbacks=[checkpoint.callback(), Stop(after)])
     epochs: list[int] = []
     count = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: epochs.append(epoch))
-    resumed, undisturbed = transfer(*given, callbacks=[count], resume=checkpoint.restore), tiny_run.strategies[place]
+    after_a_restart = Checkpoint(tmp_path / "checkpoint.npz")
+    resumed = train_any(tiny_run, name, callbacks=[count], resume=after_a_restart.restore)
     assert epochs == list(range(after, 4))
-    assert resumed.hashes_before == undisturbed.hashes_before
-    assert resumed.hashes_after == undisturbed.hashes_after
-    assert resumed.probabilities.tobytes() == undisturbed.probabilities.tobytes()
-    assert numbers(resumed) == numbers(undisturbed)
-    assert resumed.optimizer_steps == undisturbed.optimizer_steps
+    assert_same(resumed, first_time(tiny_run, name))
+    saved = [row["seconds"] for row in after_a_restart.rows[:after]]
+    assert resumed.history["seconds"].tolist()[:after] == saved
+    assert (np.diff(resumed.history["seconds"]) > 0).all()

@@ -8,41 +8,43 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+import headstart.practical  # noqa: F401  # it sets what TensorFlow reads when it is imported
+
 if TYPE_CHECKING:
+    from headstart.parts import held_out_classes as held_out_classes
+    from headstart.parts import split_classes as split_classes
     from headstart.practical.data import Dataset as Dataset
-    from headstart.practical.data import held_out_classes as held_out_classes
-    from headstart.practical.data import split_classes as split_classes
-    from headstart.practical.network import build_network as build_network
     from headstart.practical.network import colour_statistics as colour_statistics
-    from headstart.practical.recipe import RECIPE_A as RECIPE_A
-    from headstart.practical.recipe import RECIPE_B as RECIPE_B
-    from headstart.practical.recipe import Recipe as Recipe
-    from headstart.practical.training import Trained as Trained
-    from headstart.practical.training import train as train
-    from headstart.practical.transfer import STRATEGIES as STRATEGIES
-    from headstart.practical.transfer import Strategy as Strategy
-    from headstart.practical.transfer import transfer as transfer
+    from headstart.recipes import RECIPE_A as RECIPE_A
+    from headstart.recipes import RECIPE_B as RECIPE_B
+    from headstart.recipes import Recipe as Recipe
     from headstart.runs import run as run
     from headstart.sources import load_dataset as load_dataset
+    from headstart.strategies import STRATEGIES as STRATEGIES
+    from headstart.strategies import Strategy as Strategy
+    from headstart.training import Trained as Trained
+    from headstart.training import build_network as build_network
+    from headstart.training import train as train
+    from headstart.training import transfer as transfer
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "Dataset": "practical.data",
-    "RECIPE_A": "practical.recipe",
-    "RECIPE_B": "practical.recipe",
-    "Recipe": "practical.recipe",
-    "STRATEGIES": "practical.transfer",
-    "Strategy": "practical.transfer",
-    "Trained": "practical.training",
-    "build_network": "practical.network",
+    "RECIPE_A": "recipes",
+    "RECIPE_B": "recipes",
+    "Recipe": "recipes",
+    "STRATEGIES": "strategies",
+    "Strategy": "strategies",
+    "Trained": "training",
+    "build_network": "training",
     "colour_statistics": "practical.network",
-    "held_out_classes": "practical.data",
+    "held_out_classes": "parts",
     "load_dataset": "sources",
     "run": "runs",
-    "split_classes": "practical.data",
-    "train": "practical.training",
-    "transfer": "practical.transfer",
+    "split_classes": "parts",
+    "train": "training",
+    "transfer": "training",
 }
 
 __all__ = [*_HOMES, "__version__"]

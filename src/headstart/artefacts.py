@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from headstart.practical.data import Dataset
-    from headstart.practical.training import Trained
+    from headstart.training import Trained
 
 CURVES = ["epoch", "train_loss", "train_accuracy", "test_loss", "test_accuracy"]
 MOST_DISAGREEMENTS = 120  # images that the report shows
@@ -47,15 +46,17 @@ def write_disagreements(path: Path, part_b: Dataset, strategies: Sequence[Traine
 
 
 def write_figures(folder: Path, source: Trained, strategies: Sequence[Trained], data: str) -> None:
-    """`figures/<network>.png` for each network, and `figures/comparison.png`."""
+    """`figures/<network>.png` for each network, and `figures/comparison.png`; `data` names the images."""
+    from headstart.plots import finish
     from headstart.practical.figures import plot_comparison, plot_network
 
     def save(figure: Figure, name: str) -> None:
         write_whole(folder / f"{name}.png", lambda file: figure.savefig(file, format="png", dpi=120))
 
     for trained in (source, *strategies):
-        save(plot_network(trained, data), trained.name)
-    save(plot_comparison(strategies, data), "comparison")
+        save(finish(plot_network(trained), trained.title, data), trained.name)
+    heading = f"{len(strategies)} ways to learn “{' or '.join(strategies[0].class_names)}?”"
+    save(finish(plot_comparison(list(strategies)), heading, data), "comparison")
 
 
 def write_networks(folder: Path, networks: Sequence[Trained]) -> None:
@@ -67,8 +68,9 @@ def write_networks(folder: Path, networks: Sequence[Trained]) -> None:
 
 def describe_networks(networks: Sequence[Trained]) -> dict[str, dict[str, Any]]:
     """`run.json`: networks; accuracies are shares from 0 to 1, losses in nats, null where not finite."""
+    from headstart.practical.conclusions import describe_network
     from headstart.practical.evaluation import accuracy_interval
-    from headstart.practical.network import input_statistics
+    from headstart.training import input_statistics
 
     def normalisation(trained: Trained) -> dict[str, list[float]]:
         return dict(zip(("mean", "variance"), input_statistics(trained.network), strict=True))
@@ -79,13 +81,15 @@ def describe_networks(networks: Sequence[Trained]) -> dict[str, dict[str, Any]]:
             "frozen": trained.frozen,
             "epochs": len(trained.history),
             "trainable_parameters": trained.trainable_parameters,
-            "train_accuracy": float(trained.history["train_accuracy"].iloc[-1]),
+            "train_accuracy": trained.train_accuracy,
             "test_accuracy": trained.test_accuracy,
             "test_accuracy_ci95": list(accuracy_interval(trained)),
-            "train_loss": finite(trained.history["train_loss"].iloc[-1]),
+            "train_loss": finite(trained.train_loss),
             "test_loss": finite(trained.test_loss),
             "seconds": round(trained.seconds, 3),
+            "feature_seconds": round(trained.feature_seconds, 3),
             "features": trained.features,
+            "words": describe_network(trained).replace("**", ""),
             "normalisation": normalisation(trained),
         }
         for trained in networks
@@ -94,15 +98,10 @@ def describe_networks(networks: Sequence[Trained]) -> dict[str, dict[str, Any]]:
 
 def describe_comparison(strategies: Sequence[Trained], pairs: pd.DataFrame) -> dict[str, Any]:
     """`run.json`: comparison; a difference is the first one's test accuracy minus the second one's."""
-    columns = ["first", "second", "difference", "ci95", "p_value", "significant"]
+    columns = ["first", "second", "difference", "ci95", "p_value", "p_uncorrected", "significant"]
     rows = [{**row, "ci95": [row["low"], row["high"]]} for row in pairs.to_dict(orient="records")]
     best = max(strategies, key=lambda trained: trained.test_accuracy).name
     return {"best": best, "pairs": [{column: row[column] for column in columns} for row in rows]}
-
-
-def describe_recipe(recipe: Any) -> dict[str, Any]:
-    """A recipe as JSON can hold it."""
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(recipe).items()}
 
 
 def finite(number: float) -> float | None:

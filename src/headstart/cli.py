@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from headstart.errors import BadRequest, Failed
+from headstart.quiet import import_tensorflow
 
 # TensorFlow's C++ side reports every instruction set it finds; what matters it raises.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -42,6 +43,10 @@ Classes = Annotated[str | None, typer.Option(help="NAME,NAME: the held-out class
 Seed = Annotated[int, typer.Option(help="Everything random follows from it.")]
 Epochs = Annotated[int, typer.Option(help="Passes over the training images, for each network.")]
 Precision = Annotated[str, typer.Option(help="auto, float32 or bfloat16.")]
+RecipeFiles = Annotated[
+    list[Path] | None,
+    typer.Option("--recipe", help='JSON: {"a": {...}}, {"b": {...}} or both; may be repeated. tune writes best.json.'),
+]
 Out = Annotated[
     Path | None, typer.Option(help="The folder for the results.", show_default="runs/<number>-<data>-seed<seed>")
 ]
@@ -55,6 +60,7 @@ def run_command(
     seed: Seed = 0,
     epochs: Epochs = 20,
     precision: Precision = "auto",
+    recipe: RecipeFiles = None,
     out: Out = None,
 ) -> None:
     """Do the whole practical: train four networks, compare them, and leave a folder with all results.
@@ -65,22 +71,24 @@ def run_command(
     from rich.text import Text
 
     from headstart.display import Display
+    from headstart.recipes import read_recipes
     from headstart.request import check_request
     from headstart.runs import run_request
-    from headstart.tables import show_results
 
     console = Console(soft_wrap=True, highlight=False)
 
     def say(line: str) -> None:
         console.print(Text(line))
 
-    request = check_request(
-        registration, data=data, classes=classes, seed=seed, epochs=epochs, precision=precision, out=out, say=say
-    )
+    recipes = read_recipes(recipe or ())
+    choices: dict[str, Any] = {"classes": classes, "seed": seed, "epochs": epochs, "precision": precision}
+    request = check_request(registration, data=data, out=out, recipes=recipes, say=say, **choices)
     say(f"Data: {request.dataset.name} ({request.source})")
     say(f"Precision: {request.recipe_a.precision} ({request.precision_reason})")
     say(f"Folder: {request.folder}")
     run_request(request, Display(console))
+    from headstart.tables import show_results  # with TensorFlow, which is imported by now
+
     show_results(request.folder, console)
 
 
@@ -94,6 +102,7 @@ def notebook_command(
     precision: Annotated[
         str, typer.Option(help="float32, bfloat16, or auto: float32, or with --execute whichever is faster here.")
     ] = "auto",
+    recipe: RecipeFiles = None,
     out: Annotated[Path | None, typer.Option(help="The file.", show_default="practical-<number>.ipynb")] = None,
     execute: Annotated[bool, typer.Option("--execute", help="Run all cells, too.")] = False,
     timeout: Annotated[
@@ -107,19 +116,19 @@ def notebook_command(
     from headstart.display import Display
     from headstart.execution import execute_notebook
     from headstart.notebook import build_notebook, check_parameters, write_notebook
+    from headstart.recipes import read_recipes
     from headstart.store import check_writable, mendable
 
     console = Console(soft_wrap=True, highlight=False)
     if timeout is not None and timeout < 1:
         raise BadRequest(f"--timeout {timeout}: give at least 1 second, or leave it out for no limit")
-    parameters = check_parameters(registration, data, classes, seed, epochs, precision, execute, typer.echo)
+    recipes = read_recipes(recipe or ())
+    parameters = check_parameters(registration, data, classes, seed, epochs, precision, recipes, execute, typer.echo)
     path = out or Path(f"practical-{parameters.registration}.ipynb")
     if path.suffix != ".ipynb":
         raise BadRequest(f"--out {path}: name a file that ends in .ipynb")
     check_writable(path)
     notebook = build_notebook(parameters)
-    if execute:
-        console.print(Text(f"Precision: {parameters.precision} ({parameters.precision_reason})"))
     with mendable(path):
         if execute:
             with Display(console) as display:
@@ -145,6 +154,7 @@ def study_command(
     ] = 1.0,
     epochs: Epochs = 20,
     precision: Precision = "auto",
+    recipe: RecipeFiles = None,
     out: Annotated[Path, typer.Option(help="The folder for the results.")] = Path("study"),
     workers: Annotated[
         int | None, typer.Option(help="Worker processes on this machine, a thread each.", show_default="one a core")
@@ -163,6 +173,7 @@ def study_command(
     from rich.text import Text
 
     from headstart.display import Display
+    from headstart.recipes import read_recipes
     from headstart.study import check_study, run_study
     from headstart.study.cluster import usual_workers
 
@@ -189,6 +200,7 @@ def study_command(
         strategies=strategies,
         train_sizes=train_sizes,
         epochs=epochs,
+        recipes=read_recipes(recipe or ()),
     )
     say(f"Data: {study.dataset.name} ({study.source})")
     if study.others:
@@ -200,6 +212,7 @@ def study_command(
         return
     say(f"Precision: {study.asked['precision']} ({study.asked['precision_reason']})")
     say(f"To train: {len(study.missing):,} of {len(study.plan.networks):,} networks, into {out}")
+    import_tensorflow()
     with Display(console) as display:
         run_study(study, workers, scheduler, display.show, worker_data)
     say((out / "conclusions.md").read_text(encoding="utf-8"))
@@ -230,6 +243,7 @@ def tune_command(
 
     Started again, or several times at once, it goes on where it stopped.
     """
+    import_tensorflow()
     from headstart.precision import check_precision
     from headstart.request import check_training
     from headstart.sources import open_dataset
@@ -271,6 +285,7 @@ def data_command(data: Data = "cifar10") -> None:
 @app.command("report")
 def report_command(folder: Annotated[Path, typer.Argument(help="The folder of a run or a study.")]) -> None:
     """Make the report.html of a run or a study anew."""
+    import_tensorflow()
     from headstart.finished import read_run
     from headstart.report import write_report, write_study_report
     from headstart.store import mendable
@@ -293,6 +308,7 @@ def predict_command(
     """
     from rich.console import Console
 
+    import_tensorflow()
     from headstart.finished import load_network, read_run
     from headstart.pictures import read_picture
     from headstart.tables import show_predictions
@@ -305,6 +321,8 @@ def predict_command(
 
 def main() -> None:
     """The console script: run a command and end with its status."""
+    if sys.stderr is None:  # it is closed: else the next file that is opened would get whatever is written there
+        sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
     sys.exit(status_of(sys.argv[1:]))
 
 

@@ -1,7 +1,7 @@
 """Run a notebook's cells in order, in a kernel of its own, and lose nothing of it when that goes wrong.
 
 The notebook appears under its name only when every cell has run; what was reached before a failure is saved whole
-beside it, as `<name>.partial.ipynb`.
+as `<name>.partial.ipynb`.
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ import asyncio
 import atexit
 import os
 import signal
+import sys
+import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import nbformat
 from nbclient import NotebookClient
@@ -52,19 +54,26 @@ class Client(NotebookClient):
 def execute_notebook(notebook: nbformat.NotebookNode, path: Path, timeout: int | None, show: Show) -> None:
     """Run all cells (each for `timeout` seconds at most, where given) and write the result to `path`.
 
-    Raises Failed, or KeyboardInterrupt, when it ends early.
+    What TensorFlow writes to the kernel's standard error, past Python, is no output of a cell. It is passed on only if
+    the kernel dies. Raises Failed, or KeyboardInterrupt, when it ends early.
     """
     client = Client(
         notebook,
         show,
         timeout=timeout,
         kernel_name="python3",
-        extra_arguments=["--log-level=ERROR"],
+        extra_arguments=["--log-level=ERROR", "--IPKernelApp.capture_fd_output=False"],
         shutdown_kernel="immediate",
     )
     partial = path.with_name(f"{path.stem}.partial.ipynb")
     try:
-        run_interruptibly(client)
+        with tempfile.TemporaryFile() as written:
+            try:
+                run_interruptibly(client, written)
+            except RuntimeError:  # the kernel died, or could not start
+                written.seek(0)
+                sys.stderr.write(written.read().decode(errors="replace"))
+                raise
     except BaseException as error:
         write_notebook(notebook, partial)
         reason = reason_for(error, timeout)
@@ -76,15 +85,16 @@ def execute_notebook(notebook: nbformat.NotebookNode, path: Path, timeout: int |
     partial.unlink(missing_ok=True)
 
 
-def run_interruptibly(client: Client) -> None:
+def run_interruptibly(client: Client, written: BinaryIO) -> None:
     """Run the client in a thread, so that Ctrl-C ends its kernel and is heard here.
 
-    In the main thread nbclient takes the signal for itself and reports a dead kernel.
+    In the main thread nbclient takes the signal for itself and reports a dead kernel. What the kernel's process writes
+    to its standard output and error goes into the file.
     """
     # Where matplotlib is told another backend, a notebook would show no figures.
     environment = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}
     loop = asyncio.new_event_loop()
-    task = loop.create_task(client.async_execute(env=environment))
+    task = loop.create_task(client.async_execute(env=environment, stdout=written, stderr=written))
     try:
         with ThreadPoolExecutor(1) as pool:
             pool.submit(int).result()  # the thread is there: a Ctrl-C while it starts would not reach what follows

@@ -8,6 +8,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -20,23 +21,26 @@ from headstart.request import STORED
 
 if TYPE_CHECKING:
     import keras
+    import pandas as pd
 
-    from headstart.practical.recipe import Recipe
-    from headstart.practical.training import Trained
+    from headstart.recipes import Recipe
 
 NETWORKS = ("a", "scratch", "last_layer", "two_layers")
 MOST_BYTES = 200_000_000  # of a network's file, whose weights take 9 million
-LARGEST_LAYER = 2048  # channels or units
 
 NETWORK: dict[Any, Any] = {
     **dict.fromkeys(("copied", "frozen", "epochs", "trainable_parameters"), int),
     **dict.fromkeys(("train_accuracy", "test_accuracy", "seconds"), float),
     **dict.fromkeys(("train_loss", "test_loss"), (float, None)),
     "test_accuracy_ci95": [float, float],
-    "features": str,
+    "feature_seconds": float,
+    **dict.fromkeys(("features", "words"), str),
     "normalisation": {"mean": [float, float, float], "variance": [float, float, float]},
 }
-PAIR = {"first": str, "second": str, "difference": float, "ci95": [float, float], "p_value": float, "significant": bool}
+PAIR = {
+    **{"first": str, "second": str, "difference": float, "ci95": [float, float]},
+    **{"p_value": float, "p_uncorrected": float, "significant": bool},
+}
 RECIPE = {str: (str, bool, float, [float])}
 RUN = {
     "registration": (str, None),
@@ -47,11 +51,38 @@ RUN = {
     "networks": dict.fromkeys(NETWORKS, NETWORK),
     "comparison": {"best": str, "pairs": [PAIR]},
     "audit": [{"rule": str, "holds": bool, "evidence": str}],
+    "cautions": [str],
     "conclusions": [str],
     "environment": {str: str},
     "request": STORED,
 }
 """What a finished run has in its `run.json`, in the words of reading.fits."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run has kept of one of its networks, without the network itself."""
+
+    name: str
+    copied: int
+    frozen: int
+    class_names: tuple[str, ...]
+    labels: np.ndarray  # of the test images: int64 (n,)
+    probabilities: np.ndarray  # for the test images, after the last epoch: (n, classes)
+    history: pd.DataFrame  # a row for each epoch: epoch, train_loss, train_accuracy, test_loss, test_accuracy
+    interval: tuple[float, float]  # the 95% confidence interval of the test accuracy
+
+    @property
+    def title(self) -> str:
+        """The name in words."""
+        from headstart.practical.training import TITLES
+
+        return TITLES.get(self.name, self.name)
+
+    @property
+    def test_accuracy(self) -> float:
+        """The share of the test images that are classified correctly."""
+        return float((self.probabilities.argmax(axis=1) == self.labels).mean())
 
 
 class Disagreements(NamedTuple):
@@ -73,22 +104,19 @@ def read_run(folder: Path) -> dict[str, Any]:
     return {**content, "networks": {name: content["networks"][name] for name in NETWORKS}}  # no other is looked for
 
 
-def read_results(folder: Path, content: dict[str, Any]) -> list[Trained]:
-    """Network A and the three strategies as they were measured, but without the networks themselves (None).
+def read_results(folder: Path, content: dict[str, Any]) -> list[Result]:
+    """Network A and the three strategies as they were measured.
 
     Raises BadRequest if `history.csv` or `predictions.npz` is missing, torn, or not of the run that `content` tells of.
     """
     import pandas as pd
 
     from headstart.artefacts import CURVES
-    from headstart.practical.training import Trained
 
     with readable(folder / "history.csv") as path:
         history = pd.read_csv(path, dtype={"network": str})
         curves = history[CURVES].astype(float).astype({"epoch": int}).groupby(history["network"])
         histories = {name: curves.get_group(name).reset_index(drop=True) for name in NETWORKS}
-    with readable(folder / "run.json"):
-        recipes = {part: recipe_of(content, part) for part in "ab"}
     results = []
     with readable(folder / "predictions.npz") as path:
         arrays = read_arrays(path)
@@ -101,24 +129,9 @@ def read_results(folder: Path, content: dict[str, Any]) -> list[Trained]:
                 raise ValueError(f"labels_{part}: not a number of a class for each test image")
             if not labels.size:
                 raise ValueError(f"labels_{part}: no test image")
-            results.append(
-                Trained(
-                    name=name,
-                    network=None,
-                    recipe=recipes[part],
-                    copied=described["copied"],
-                    frozen=described["frozen"],
-                    class_names=tuple(class_names),
-                    labels=labels,
-                    probabilities=probabilities,
-                    history=histories[name],
-                    hashes_before={},
-                    hashes_after={},
-                    optimizer_steps=0,
-                    features=described["features"],
-                    seconds=described["seconds"],
-                )
-            )
+            low, high = described["test_accuracy_ci95"]
+            what = (name, described["copied"], described["frozen"], tuple(class_names), labels, probabilities)
+            results.append(Result(*what, histories[name], (low, high)))
     return results
 
 
@@ -142,13 +155,16 @@ def load_network(folder: Path, content: dict[str, Any], name: str) -> keras.Sequ
 
     It takes images (n, 32, 32, 3) of values 0 to 255. Raises BadRequest.
     """
-    from headstart.practical.network import build_network
+    from headstart.training import build_network
 
     part = "a" if name == "a" else "b"
     statistics = content["networks"][name]["normalisation"]
     with readable(folder / "run.json"):
         both = statistics["mean"], statistics["variance"]
-        network = build_network(len(content["classes"][part]), recipe_of(content, part), both, seed=0)
+        try:
+            network = build_network(len(content["classes"][part]), recipe_of(content, part), both, seed=0)
+        except BadRequest as error:  # which does not know of the file
+            raise ValueError(str(error)) from error
     with readable(folder / "models" / f"{name}.keras") as path:
         check_weights(path)
         network.load_weights(path)
@@ -157,14 +173,10 @@ def load_network(folder: Path, content: dict[str, Any], name: str) -> keras.Sequ
 
 def recipe_of(content: dict[str, Any], part: str) -> Recipe:
     """The recipe of part "a" or "b"; ValueError or TypeError unless it is one that a network can be built from."""
-    from headstart.practical.recipe import Recipe
+    from headstart.recipes import Recipe, from_json
 
     stored: dict[str, Any] = content["recipe"][part]
-    values: Any = {key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()}
-    recipe = Recipe(**values)
-    if not all(isinstance(size, int) and 0 < size <= LARGEST_LAYER for size in (*recipe.widths, recipe.units)):
-        raise ValueError(f"layers of {recipe.widths} and {recipe.units}: at most {LARGEST_LAYER}")
-    return recipe
+    return Recipe(**from_json(stored))
 
 
 def check_weights(path: Path) -> None:

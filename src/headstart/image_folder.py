@@ -18,6 +18,7 @@ import numpy as np
 from platformdirs import user_cache_path
 
 from headstart.errors import BadRequest
+from headstart.quiet import import_tensorflow
 from headstart.store import in_turn, write_arrays
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def read_images(folder: Path, say: Callable[[str], None]) -> Dataset:
     them is a picture that can be read and is not too large.
     """
     pictures = list_pictures(folder)
+    import_tensorflow()
     kept = user_cache_path("headstart") / f"images-{content_key(folder, pictures)}.npz"
     with alone(kept.parent, say):
         with suppress(Exception):  # it is not there, or is damaged in any way: the images can be decoded again
@@ -66,7 +68,7 @@ def alone(cache: Path, say: Callable[[str], None]) -> Iterator[None]:
 
 
 def list_pictures(folder: Path) -> list[Entry]:
-    """What `practical.data` will take for pictures, by path, once the folder has the shape it expects."""
+    """What the practical's loader will take for pictures, by path, once the folder has the shape it expects."""
     classes, pictures = [], []
     for part in ("train", "test"):
         if not (folder / part).is_dir():
@@ -94,13 +96,14 @@ def content_key(folder: Path, pictures: list[Entry]) -> str:
 
     The time of a file's last change of any kind is among them, for copies may be given an older file's other time.
     """
+    import keras
     import PIL
 
-    from headstart.practical import data
+    from headstart.practical import image_folder as practical
 
-    readers = (data.load_image_folder, data.class_order, data.read_part, data.read_image)
+    readers = (practical.load_dataset, practical.class_order, practical.read_part, practical.read_image)
     code = [inspect.getsource(reader) for reader in readers]
-    digest = hashlib.sha256("\n".join([PIL.__version__, folder.name, *code]).encode())
+    digest = hashlib.sha256("\n".join([PIL.__version__, keras.__version__, folder.name, *code]).encode())
     for picture in pictures:
         path, status = picture.path.removeprefix(str(folder)), picture.stat()
         digest.update(os.fsencode(f"{path}\0{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}\0"))
@@ -109,13 +112,13 @@ def content_key(folder: Path, pictures: list[Entry]) -> str:
 
 def decoded(folder: Path, pictures: list[Entry]) -> Dataset:
     """The dataset, once every picture has been measured; BadRequest names the first bad one."""
-    from headstart.practical.data import load_image_folder, read_image
+    from headstart.practical.image_folder import load_dataset, read_image
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's: about odd metadata, and about sizes that are refused here
         try_each(pictures, measure)
         try:
-            return load_image_folder(folder)
+            return load_dataset(str(folder))
         except Exception:
             try_each(pictures, lambda picture: read_image(Path(picture)))
             raise

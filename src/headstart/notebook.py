@@ -10,16 +10,17 @@ import ast
 import json
 import re
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import jupytext
 import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from headstart.errors import BadRequest
+from headstart.recipes import RECIPE_A, RECIPE_B, Recipe, Recipes, check_recipes
 from headstart.store import write_text
 
 PACKAGE = "headstart.practical"
@@ -29,18 +30,20 @@ METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
 }
+LOADERS = {"cifar10": "cifar10", "digits": "digits"}  # the module that reads what --data names; a path is a folder
+TAKES = "the notebook reads cifar10, digits, or an image folder train/<class>/*, test/<class>/*"
 
 
 @dataclass(frozen=True)
 class Parameters:
-    """The values of the notebook's first code cell."""
+    """What the notebook is made for: the values of its first code cell, its images and its recipes."""
 
     registration: str = "2020387499"
-    data: str = "cifar10"
     epochs: int = 20
     seed: int = 0
     precision: str = "float32"
-    precision_reason: str = "it is fast on every machine"
+    data: str = "cifar10"  # "cifar10", "digits", or the path of an image folder
+    recipes: Recipes = (RECIPE_A, RECIPE_B)
 
 
 def check_parameters(
@@ -50,6 +53,7 @@ def check_parameters(
     seed: int,
     epochs: int,
     precision: str,
+    recipes: Recipes,
     execute: bool,
     say: Callable[[str], None],
 ) -> Parameters:
@@ -60,19 +64,18 @@ def check_parameters(
     """
     from headstart.precision import choose_precision
     from headstart.request import check_options, held_out_in
-    from headstart.sources import open_dataset, settled
+    from headstart.sources import batches_in, open_dataset, printable, settled
 
     check_options(registration, classes, seed, epochs, precision)
-    is_folder = data not in ("cifar10", "digits", "auto")
-    if is_folder:
-        with suppress(RuntimeError):  # "~somebody" has no home, and there is no such folder
-            data = str(Path(data).expanduser())
-    if is_folder and not (Path(data) / "train").is_dir():
-        raise BadRequest(
-            f"--data {data}: the notebook reads cifar10, digits, or an image folder train/<class>/*, test/<class>/*"
-        )
-    if execute or classes is not None or is_folder:
-        dataset, _ = open_dataset(data, say)
+    check_recipes(*recipes)
+    is_path = data not in (*LOADERS, "auto")
+    if execute or classes is not None or is_path:
+        dataset, _ = open_dataset(data, say)  # what a run refuses is refused here, too
+        if is_path:
+            folder = Path(data).expanduser()
+            if batches_in(folder) or not folder.is_dir():  # a run would read them, and the notebook could not
+                raise BadRequest(printable(f"--data {data}: {TAKES}"))
+            data = str(folder) if data[0] == "~" else data  # as it was given: "./digits" is a folder, "digits" is not
         held_out = held_out_in(dataset, registration, classes)
         if registration is None and max(held_out) > 9:
             raise BadRequest(
@@ -80,22 +83,32 @@ def check_parameters(
             )
         registration = registration or "".join(map(str, held_out))
         data = settled(data, dataset.name)
-    elsewhere = precision == "auto" and not execute  # it will run on a machine that cannot be measured from here
-    chosen = (Parameters.precision, Parameters.precision_reason) if elsewhere else choose_precision(precision)
-    return Parameters(str(registration), "cifar10" if data == "auto" else data, epochs, seed, *chosen)
+    if precision == "auto" and not execute:  # it will run on a machine that cannot be measured from here
+        precision = "float32"
+    elif precision == "auto":
+        precision, reason = choose_precision(precision)
+        say(f"Precision: {precision} ({reason})")
+    return Parameters(str(registration), epochs, seed, precision, "cifar10" if data == "auto" else data, recipes)
 
 
 def build_notebook(parameters: Parameters) -> nbformat.NotebookNode:
     """The notebook, not yet executed. Equal parameters give equal notebooks, byte for byte."""
+    loader = LOADERS.get(parameters.data, "image_folder")
+    spine = source_of("walkthrough").replace(f"{PACKAGE}.cifar10", f"{PACKAGE}.{loader}")
     modules: list[str] = []
-    cells = [cell for part in read_cells("walkthrough") for cell in inline(part, modules)]
-    imports = {line for name in ("walkthrough", *modules) for line in import_lines(source_of(name))}
+    cells = [cell for part in read_cells(spine) for cell in inline(part, modules)]
+    own = [cell.source for cell in read_cells(spine) if is_import_cell(cell)]
+    imports = {line for source in (*own, *map(source_of, modules)) for line in import_lines(source)}
     cells = [with_imports(cell, imports) if is_import_cell(cell) else cell for cell in cells]
+    cells[0].source = cells[0].source.replace(Parameters.registration, parameters.registration)
     for cell in cells:
-        if cell is cells[0]:
-            cell.source = cell.source.replace(Parameters.registration, parameters.registration)
         if "parameters" in cell.metadata.get("tags", []):
-            cell.source = set_parameters(cell.source, parameters)
+            values = {name: getattr(parameters, name) for name in ("registration", "epochs", "seed", "precision")}
+            cell.source = set_values(cell.source, {name.upper(): value for name, value in values.items()})
+        elif loader == "image_folder" and "\nFOLDER = " in f"\n{cell.source}":
+            cell.source = set_values(cell.source, {"FOLDER": parameters.data})
+        elif "class Recipe:" in cell.source:
+            cell.source = set_recipes(cell.source, parameters.recipes)
     for number, cell in enumerate(cells):
         cell.id = f"cell-{number:03d}"  # nbformat's and jupytext's are random
     return new_notebook(cells=cells, metadata=METADATA)
@@ -112,9 +125,8 @@ def source_of(module: str) -> str:
     return files(PACKAGE).joinpath(f"{module}.py").read_text(encoding="utf-8")
 
 
-def read_cells(module: str) -> Iterator[nbformat.NotebookNode]:
-    """A module's cells: its docstring as text, then what `# %%` marks divide."""
-    source = source_of(module)
+def read_cells(source: str) -> Iterator[nbformat.NotebookNode]:
+    """The cells of a module's source: its docstring as text, then what `# %%` marks divide."""
     docstring = ast.get_docstring(ast.parse(source))
     if docstring:
         yield new_markdown_cell(docstring)
@@ -133,7 +145,7 @@ def inline(cell: nbformat.NotebookNode, seen: list[str]) -> Iterator[nbformat.No
     Where the cell imports the package itself, that takes its place as it stands: it has to come before all imports.
     """
     if cell.source == f"import {PACKAGE}":
-        yield list(read_cells("__init__"))[-1]
+        yield list(read_cells(source_of("__init__")))[-1]
         return
     modules = siblings(cell.source) if cell.cell_type == "code" else []
     for module in modules:
@@ -151,7 +163,7 @@ def module_cells(module: str, seen: list[str]) -> Iterator[nbformat.NotebookNode
     seen.append(module)
     for needed in siblings(source_of(module)):
         yield from module_cells(needed, seen)
-    for cell in read_cells(module):
+    for cell in read_cells(source_of(module)):
         if cell.cell_type == "code":
             cell.source = without_imports(cell.source)
         if cell.source:
@@ -200,12 +212,24 @@ def with_imports(cell: nbformat.NotebookNode, imports: set[tuple[str, str]]) -> 
     return new_code_cell("\n".join(lines), metadata=cell.metadata)
 
 
-def set_parameters(source: str, parameters: Parameters) -> str:
-    """The parameter cell with these values; its remarks stay."""
-    for name, value in vars(parameters).items():
-        text = json.dumps(value, ensure_ascii=False)
-        old = re.search(rf'^{name.upper()} = ("[^"]*"|\d+)', source, flags=re.MULTILINE)
-        if not old:
-            raise AssertionError(f"walkthrough.py: the parameter cell does not set {name.upper()}")
-        source = f"{source[: old.start()]}{name.upper()} = {text}{source[old.end() :]}"
+def set_values(source: str, values: dict[str, Any]) -> str:
+    """The cell with these values assigned to these names; its comments stay."""
+    for name, value in values.items():
+        text = json.dumps(value, ensure_ascii=False).encode(errors="backslashreplace").decode()  # a path's odd bytes
+        pattern = rf'^{name} = ("[^"]*"|\d+)'
+        count = len(re.findall(pattern, source, flags=re.M))
+        source = re.sub(pattern, f"{name} = {text}".replace("\\", r"\\"), source, flags=re.M)
+        if count != 1:
+            raise AssertionError(f"practical: {count} lines set {name}, not one")
+    return source
+
+
+def set_recipes(source: str, recipes: Recipes) -> str:
+    """The cell with other recipes than the practical's, where one differs, as calls of Recipe."""
+    if recipes == (RECIPE_A, RECIPE_B):
+        return source
+    default = Recipe()
+    for name, recipe in zip(("RECIPE_A", "RECIPE_B"), recipes, strict=True):  # both: the practical's B is made of its A
+        changes = [f"{key}={value!r}" for key, value in vars(recipe).items() if value != getattr(default, key)]
+        source = re.sub(rf"^{name} = .*$", f"{name} = Recipe({', '.join(changes)})", source, flags=re.M)
     return source

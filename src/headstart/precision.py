@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 from headstart.errors import BadRequest
+from headstart.quiet import import_tensorflow
 
 FASTER = 1.15  # what bfloat16 must gain, so that noise does not choose
 IMAGES = 32  # of a step: its ratio is a whole batch's, within chance, for a third of the time
@@ -32,6 +33,7 @@ def choose_precision(asked: str, cpuinfo: Path = Path("/proc/cpuinfo")) -> tuple
     """The precision to train in, and the reason in words."""
     if asked != "auto":
         return asked, f"{asked} was asked for"
+    import_tensorflow()
     import tensorflow as tf
 
     if tf.config.list_physical_devices("GPU"):
@@ -76,8 +78,8 @@ def measure_gain(steps: int = 4, rounds: int = 3) -> float:
 
     import numpy as np
 
-    from headstart.practical.network import build_network
-    from headstart.practical.recipe import RECIPE_A
+    from headstart.recipes import RECIPE_A
+    from headstart.training import build_network
 
     rng = np.random.default_rng(0)
     images = rng.integers(256, size=(IMAGES, 32, 32, 3), dtype=np.uint8)

@@ -13,7 +13,8 @@ import headstart
 
 HERE = Path(__file__).parent
 TRAINS = {  # modules by folder; what a recipe says is in the request
-    "practical": ("data", "network", "course", "optimizer", "training", "transfer"),
+    "practical": ("data", "network", "training", "transfer"),
+    ".": ("strategies", "training"),
     "study": ("subsets", "work"),
 }
 LIBRARIES = ("tensorflow", "tensorflow-cpu", "keras", "numpy")

@@ -10,17 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headstart.errors import BadRequest
+from headstart.parts import held_out_classes
 from headstart.provenance import provenance
 from headstart.reading import read_json
+from headstart.recipes import HIGHEST_SEED, PRECISIONS, RECIPE_A, RECIPE_B, Recipe, Recipes, check_recipes
 from headstart.store import mendable, names_in
 
 if TYPE_CHECKING:
     from headstart.practical.data import Dataset
-    from headstart.practical.recipe import Recipe
 
-HIGHEST_SEED = 2**31 - 1
-
-STORED = {"identity": str, "data": str, "precision": ("float32", "bfloat16"), "precision_reason": str}
+STORED = {"identity": str, "data": str, "precision": PRECISIONS, "precision_reason": str}
 """What a run's folder remembers of its request, in the words of reading.fits."""
 
 
@@ -71,13 +70,14 @@ def check_request(
     epochs: int = 20,
     precision: str = "auto",
     out: str | Path | None = None,
+    recipes: Recipes = (RECIPE_A, RECIPE_B),
     say: Callable[[str], None] = print,
 ) -> Request:
-    """The request, or BadRequest."""
-    from headstart.practical.recipe import RECIPE_A, RECIPE_B
+    """The request, or BadRequest. The recipes are part A's and part B's; epochs, seed and precision replace theirs."""
     from headstart.precision import choose_precision
 
     check_options(registration, classes, seed, epochs, precision)
+    check_recipes(*recipes)
     if out is not None:
         check_folder(Path(out))
 
@@ -99,8 +99,8 @@ def check_request(
         data=data,
         dataset=dataset,
         source=source,
-        recipe_a=replace(RECIPE_A, **choices),
-        recipe_b=replace(RECIPE_B, **choices),
+        recipe_a=replace(recipes[0], **choices),
+        recipe_b=replace(recipes[1], **choices),
         precision_reason=reason,
         folder=folder,
     )
@@ -119,7 +119,7 @@ def check_options(registration: str | None, classes: str | None, seed: int, epoc
     if classes is not None:
         split_names(classes)
     if registration is not None:
-        registered_pair(registration)
+        held_out_classes(registration)
 
 
 def check_training(epochs: int, seed: int = 0) -> None:
@@ -138,16 +138,6 @@ def split_names(classes: str) -> tuple[str, str]:
     return names[0], names[1]
 
 
-def registered_pair(registration: str) -> tuple[int, int]:
-    """The held-out classes of a registration number; raises BadRequest where it names none."""
-    from headstart.practical.data import held_out_classes
-
-    try:
-        return held_out_classes(registration)
-    except ValueError as error:
-        raise BadRequest(str(error)) from None
-
-
 def held_out_in(dataset: Dataset, registration: str | None, classes: str | None) -> tuple[int, int]:
     """The numbers of the two held-out classes, which this dataset has, beside at least two others."""
     known = dataset.class_names
@@ -159,7 +149,7 @@ def held_out_in(dataset: Dataset, registration: str | None, classes: str | None)
         if unknown:
             raise BadRequest(f"--classes {classes}: no class is called {unknown[0]!r}; there are {', '.join(known)}")
         return known.index(names[0]), known.index(names[1])
-    held_out = registered_pair(str(registration))
+    held_out = held_out_classes(str(registration))
     if max(held_out) >= len(known):
         raise BadRequest(
             f"registration number {registration} names class {max(held_out)}, but {dataset.name} has classes 0 to "

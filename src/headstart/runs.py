@@ -11,20 +11,21 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import headstart
 from headstart.errors import BadRequest
+from headstart.quiet import import_tensorflow
+from headstart.recipes import RECIPE_FILE, as_file, as_json
 from headstart.request import Request, check_request, stored_request
 from headstart.store import Checkpoint, locked, mendable, sweep, write_json
 
 if TYPE_CHECKING:
     from headstart.practical.data import Dataset
-    from headstart.practical.training import Trained
+    from headstart.training import Trained
 
 
 def run(registration: str | None = None, **options: Any) -> Path:
     """Do the whole practical for a registration number, or for `classes="cat,dog"`, and return the run's folder.
 
-    Options: data, classes, seed, epochs, precision, out (see check_request). Raises BadRequest.
+    Options: data, classes, seed, epochs, precision, out, recipes (see check_request). Raises BadRequest.
     """
     return run_request(check_request(registration, **options))
 
@@ -41,8 +42,8 @@ def run_request(request: Request, display: AbstractContextManager[Any] | None = 
             stored = stored_request(folder)
             if stored and stored["identity"] != asked["identity"]:
                 raise BadRequest(
-                    f"--out {folder}: it holds another run (other data, classes, seed, epochs, precision, version or "
-                    "code); name another folder or remove it"
+                    f"--out {folder}: it holds another run (other data, classes, recipe, seed, epochs, precision, "
+                    "version or code); name another folder or remove it"
                 )
             sweep(folder)
             if not (folder / "run.json").exists():
@@ -54,15 +55,16 @@ def run_request(request: Request, display: AbstractContextManager[Any] | None = 
 
 def conduct(request: Request, asked: dict[str, str], display: AbstractContextManager[Any] | None) -> None:
     """The practical from its split to its files: the same functions, in the same order, as the notebook's."""
+    import_tensorflow()
     from headstart import artefacts
-    from headstart.practical.audit import audit
+    from headstart.audit import audit
+    from headstart.cautions import cautions
+    from headstart.environment import describe_environment
     from headstart.practical.conclusions import conclude
     from headstart.practical.data import split_classes
-    from headstart.practical.environment import describe_environment, set_up
     from headstart.practical.evaluation import compare
     from headstart.report import write_report
 
-    set_up()
     folder, dataset = request.folder, request.dataset
     part_a, part_b = split_classes(dataset, request.held_out)
     with display or nullcontext() as shown:
@@ -79,14 +81,16 @@ def conduct(request: Request, asked: dict[str, str], display: AbstractContextMan
         "seed": request.recipe_a.seed,
         "dataset": {"name": dataset.name, "source": request.source, "class_names": list(dataset.class_names)},
         "classes": {"a": list(part_a.class_names), "b": list(part_b.class_names)},
-        "recipe": {"a": artefacts.describe_recipe(request.recipe_a), "b": artefacts.describe_recipe(request.recipe_b)},
+        "recipe": {"a": as_json(request.recipe_a), "b": as_json(request.recipe_b)},
         "networks": artefacts.describe_networks(networks),
         "comparison": artefacts.describe_comparison(strategies, pairs),
         "audit": audit(part_a, part_b, source, strategies).to_dict(orient="records"),
-        "conclusions": conclude(strategies, pairs, dataset.name),
-        "environment": {**describe_environment(), "headstart": headstart.__version__},
+        "cautions": cautions(dataset.name),
+        "conclusions": [paragraph.replace("**", "") for paragraph in conclude(strategies, pairs)],
+        "environment": describe_environment(),
         "request": asked,
     }
+    write_json(folder / RECIPE_FILE, as_file((request.recipe_a, request.recipe_b)))
     write_report(folder, content)
     write_json(folder / "run.json", content)
 
@@ -94,9 +98,9 @@ def conduct(request: Request, asked: dict[str, str], display: AbstractContextMan
 def train_networks(request: Request, part_a: Dataset, part_b: Dataset, shown: Any) -> tuple[Trained, list[Trained]]:
     """Network A, then each strategy on B."""
     from headstart.memory import EmptyOptimizer
-    from headstart.practical.network import build_network, colour_statistics
-    from headstart.practical.training import train
-    from headstart.practical.transfer import STRATEGIES, transfer
+    from headstart.practical.network import colour_statistics
+    from headstart.strategies import STRATEGIES
+    from headstart.training import build_network, train, transfer
 
     def hooks(name: str) -> dict[str, Any]:
         checkpoint = Checkpoint(request.folder / "checkpoints" / f"{name}.npz")

@@ -1,4 +1,4 @@
-"""What `--data` may name, made into a dataset: the careful face of `practical.data`, whose loaders trust their input.
+"""What `--data` may name, made into a dataset: the careful face of the practical's loaders, which trust their input.
 
 Nothing that is read is trusted, and whatever is wrong is a BadRequest of one line.
 """
@@ -17,6 +17,7 @@ from headstart.batches import BATCHES, FETCH_AGAIN, read_archive, read_folder
 from headstart.download import CIFAR10, Archive, DownloadFailed, archive_lock, download_cifar10, holds, to_stderr
 from headstart.errors import BadRequest
 from headstart.image_folder import read_images
+from headstart.quiet import import_tensorflow
 
 if TYPE_CHECKING:
     from headstart.practical.data import Dataset
@@ -56,9 +57,9 @@ def open_dataset(data: str, say: Callable[[str], None] = to_stderr, archive: Arc
             source += "; NOT CIFAR-10, because that could not be downloaded"
             say(f"WARNING: these are scikit-learn's DIGITS, NOT CIFAR-10, because {failure}")
     if data in ("digits", "auto"):
-        from headstart.practical.data import load_digit_images
+        from headstart.practical import digits
 
-        return Opened(load_digit_images(), source)
+        return Opened(digits.load_dataset(), source)
     try:
         dataset, source = open_path(Path(data).expanduser(), say, archive)
     except BadRequest as error:
@@ -92,11 +93,12 @@ def fingerprint(dataset: Dataset) -> str:
 def open_cifar10(say: Callable[[str], None], archive: Archive) -> Opened:
     """CIFAR-10 as Keras gives it, from its cache, which is filled first if need be."""
     file = download_cifar10(archive, say)
-    from headstart.practical.data import load_dataset  # TensorFlow comes with it: not before the network is known
+    import_tensorflow()
+    from headstart.practical import cifar10  # TensorFlow comes with it: not before the network is known
 
     try:
         with archive_lock(say):  # Keras unpacks the archive for every load, each time over the same files
-            dataset = load_dataset("cifar10")
+            dataset = cifar10.load_dataset()
     except OSError as error:
         problem = f"CIFAR-10 cannot be unpacked there ({error.strerror or error})"
         raise BadRequest(f"{file.parent}: {problem}: make room, set KERAS_HOME, or use --data digits") from error
@@ -110,9 +112,14 @@ def open_path(path: Path, say: Callable[[str], None], archive: Archive) -> Opene
             problem = f"torn, or not the official archive of {archive.size:,} bytes ({path.stat().st_size:,} bytes)"
             raise BadRequest(f"{path}: {problem}: {FETCH_AGAIN}")
         return Opened(read_archive(path), f"{path} (the official archive, SHA-256 checked)")
-    for place in (path, path / "cifar-10-batches-py"):
-        if any((place / name).is_file() for name in BATCHES):
-            return Opened(read_folder(place), f"{place} (unpacked batches of CIFAR-10)")
+    if batches := batches_in(path):
+        return Opened(read_folder(batches), f"{batches} (unpacked batches of CIFAR-10)")
     if path.is_dir():
         return Opened(read_images(path.resolve(), say), f"image folder {path.resolve()}")
     raise BadRequest(f"--data {path}: no such name, file or folder: {TAKES}")
+
+
+def batches_in(path: Path) -> Path | None:
+    """The folder of CIFAR-10's unpacked batches: this one, or the one inside it."""
+    places = (path, path / "cifar-10-batches-py")
+    return next((place for place in places if any((place / name).is_file() for name in BATCHES)), None)

@@ -192,6 +192,7 @@ class Checkpoint:
         """
         if not self.path.exists():
             return []
+        model.optimizer.build(model.trainable_variables)
         state = training_state(model)
         try:
             saved = read_arrays(self.path)

@@ -10,8 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from headstart.finished import read_run
-from headstart.practical.network import predict
-from headstart.practical.training import TITLES
+from headstart.practical.training import TITLES, predict
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -35,7 +34,7 @@ def show_results(folder: Path, console: Console) -> None:
             f"{network['seconds']:.0f}",
         )
     console.print(table)
-    for paragraph in content["conclusions"]:
+    for paragraph in [*content["cautions"], *content["conclusions"]]:
         console.print(Text(paragraph + "\n"))
     broken = [finding["rule"] for finding in content["audit"] if not finding["holds"]]
     console.print(Text(f"Audit: {len(content['audit']) - len(broken)} of {len(content['audit'])} rules hold."))

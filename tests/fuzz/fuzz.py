@@ -4,7 +4,7 @@
 
 feeds `run` (run.json, its table and its page), `archive`, `batch` (CIFAR-10's) or `arrays` (checkpoints, sources) with
 mutations of what headstart writes. Whatever comes in is read, or refused with the errors named in TARGETS; anything
-else, more than 5 seconds or more than 500 MB beside what a first, good input takes ends the fuzzing, and leaves the
+else, more than 5 seconds or more than 500 MB above what a first, good input takes ends the fuzzing, and leaves the
 input in the working directory.
 """
 
@@ -34,6 +34,7 @@ with atheris.instrument_imports(include=["headstart", "numpy.lib", *READERS]):
     import numpy as np
     from rich.console import Console
 
+    from fixtures_runs import TINY, write_recipe
     from headstart.batches import BATCHES, read_archive, read_batch
     from headstart.errors import BadRequest
     from headstart.finished import read_run
@@ -77,7 +78,7 @@ STRANGE = (None, True, -1, 10**400, 1e308, float("nan"), float("inf"), "", "\x1b
 
 
 def seeds() -> dict[str, bytes]:
-    """What headstart writes, small. The run's other files stay beside its run.json, so that a page can be made."""
+    """What headstart writes, small. The run's other files stay with its run.json, so that a page can be made."""
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as tar:
         for name in BATCHES:
@@ -86,6 +87,7 @@ def seeds() -> dict[str, bytes]:
             tar.addfile(member, io.BytesIO(batch(1)))
     write_arrays(FOLDER / "seed", {"weight_0": np.zeros((2, 3), np.float32), "rows": np.array("[]")})
     run = "from headstart.cli import main; main()", "run", "49", "--data", "digits", "--epochs", "1"
+    run += "--recipe", str(write_recipe(FOLDER / "tiny.json", TINY))
     subprocess.run([sys.executable, "-c", *run, "--out", FOLDER / "run"], check=True)  # its memory is not counted here
     return {
         "run": (FOLDER / "run" / "run.json").read_bytes(),

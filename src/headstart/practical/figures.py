@@ -1,82 +1,74 @@
 """
-## The figures
+## Figures
 
-Lines differ in dash and mark as well as in colour (Okabe and Ito's palette), so that they can be told apart in grey
-print and by colour-blind readers.
+Each strategy has one colour in all figures. Solid lines are test images, dashed lines training images.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import cycle
-
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from sklearn.metrics import ConfusionMatrixDisplay, confusion_matrix
 
+from headstart.practical.data import Dataset
 from headstart.practical.evaluation import accuracy_interval
-from headstart.practical.training import Trained
+from headstart.practical.training import TITLES, Trained
 
-BLUE, ORANGE, GREEN, PURPLE, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9"
-STYLES = [(BLUE, "o", "-"), (ORANGE, "s", "--"), (GREEN, "^", "-."), (PURPLE, "D", ":"), (SKY, "v", "-")]
-
-
-def plot_network(trained: Trained, data: str) -> Figure:
-    """One network's convergence: loss, and accuracy on training and test images, by epoch."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.3))
-    epochs = trained.history["epoch"]
-    for part, (colour, mark, dash) in zip(("train", "test"), STYLES, strict=False):
-        label = {"train": "training images (a sample until the last epoch)", "test": "test images"}[part]
-        style = {"color": colour, "marker": mark, "linestyle": dash, "markersize": 4, "label": label}
-        left.plot(epochs, trained.history[f"{part}_loss"], **style)
-        right.plot(epochs, 100 * trained.history[f"{part}_accuracy"], **style)
-    label_axes(left, "cross-entropy loss (lower is better)", len(epochs))
-    label_axes(right, "accuracy (% classified correctly)", len(epochs))
-    left.set_ylim(bottom=0)
-    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=2)
-    final = f"{trained.title}: test accuracy {trained.test_accuracy:.1%} after epoch {len(trained.history)}"
-    return finish(figure, final, data)
+COLOURS = {"a": "#555555", "scratch": "#0072B2", "last_layer": "#D55E00", "two_layers": "#009E73"}
 
 
-# %% [markdown]
-# ### The comparison
+def label_axes(ax, quantity: str, digits: str) -> None:
+    """Whole epochs below, the quantity at the side with so many digits, a grid and a legend."""
+    ax.set(xlabel="epoch", ylabel=quantity)
+    ax.locator_params("x", integer=True, min_n_ticks=1)
+    ax.yaxis.set_major_formatter(digits)
+    ax.grid(alpha=0.3)
+    ax.legend()
+
+
+def plot_network(trained: Trained):
+    """The loss, and the accuracies, by epoch; both axes reach from guessing to perfect."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.5))
+    for kind, images, dash in (("train", "training images (a sample)", "--"), ("test", "test images", "-")):
+        style = {"color": COLOURS[trained.name], "linestyle": dash, "label": images, "marker": "."}
+        left.plot(trained.history["epoch"], trained.history[f"{kind}_loss"], **style)
+        right.plot(trained.history["epoch"], trained.history[f"{kind}_accuracy"], **style)
+    left.set_ylim(0, max(np.log(len(trained.class_names)), left.get_ylim()[1]))
+    right.set_ylim(min(1 / len(trained.class_names), right.get_ylim()[0]), 1.01)
+    label_axes(left, "cross-entropy loss", "{x:.2f}")
+    label_axes(right, "accuracy", "{x:.0%}")
+    return figure
 
 
 # %%
-def plot_comparison(strategies: Sequence[Trained], data: str) -> Figure:
-    """The strategies side by side: test accuracy by epoch, and after the last epoch with its 95% interval."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.5), width_ratios=(3, 2))
-    for place, (trained, (colour, mark, dash)) in enumerate(zip(strategies, cycle(STYLES), strict=False)):
-        accuracies = 100 * trained.history["test_accuracy"]
-        style = {"color": colour, "marker": mark, "linestyle": dash}
-        left.plot(trained.history["epoch"], accuracies, markersize=4, label=trained.title, **style)
-        low, high = accuracy_interval(trained)
-        final = 100 * trained.test_accuracy
-        reach = [[final - 100 * low], [100 * high - final]]
-        right.errorbar(place, final, yerr=reach, color=colour, marker=mark, markersize=8, capsize=8, linewidth=2)
-        right.annotate(f"{final:.1f}%", (place, final), xytext=(12, 0), textcoords="offset points", va="center")
-    label_axes(left, "test accuracy (%)", len(strategies[0].history))
-    right.set_xticks(range(len(strategies)), [trained.title.replace(" ", "\n", 1) for trained in strategies])
-    right.set_xlim(-0.5, len(strategies) - 0.2)
-    right.set_ylabel("test accuracy after the last epoch (%)\nwith its 95% interval")
-    right.grid(axis="y", alpha=0.3)
-    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=3)
-    names = " or ".join(strategies[0].class_names)
-    return finish(figure, f"{len(strategies)} ways to learn “{names}?”", data)
+def plot_comparison(strategies: list):
+    """Test accuracy by epoch; behind the last epoch with its 95% confidence interval."""
+    figure, ax = plt.subplots(figsize=(10, 4))
+    for place, trained in enumerate(strategies, start=1):
+        colour, curve = COLOURS[trained.name], trained.history["test_accuracy"]
+        ax.plot(trained.history["epoch"], curve, marker=".", color=colour, label=TITLES[trained.name])
+        reach = [[abs(trained.test_accuracy - bound)] for bound in accuracy_interval(trained)]
+        ax.errorbar(len(curve) + place / 2, trained.test_accuracy, reach, fmt="o", capsize=4, color=colour)
+    label_axes(ax, "test accuracy", "{x:.1%}")
+    return figure
 
 
-def label_axes(ax: Axes, quantity: str, epochs: int) -> None:
-    """Epochs below, the first and the last among them, the quantity beside, and a light grid."""
-    ax.set_xlabel("epoch (one pass over the training images)")
-    ax.set_ylabel(quantity)
-    ax.set_xticks(np.unique(np.linspace(1, epochs, 6).round()))
-    ax.grid(alpha=0.3)
+def plot_confusions(strategies: list):
+    """For each strategy: how many test images of each class are classified as which class."""
+    figure, axes = plt.subplots(1, len(strategies), figsize=(10, 3.4))
+    for ax, trained in zip(axes, strategies, strict=True):
+        counts = confusion_matrix(trained.labels, trained.probabilities.argmax(axis=1))
+        ConfusionMatrixDisplay(counts, display_labels=trained.class_names).plot(ax=ax, cmap="Blues", colorbar=False)
+        ax.set(title=TITLES[trained.name], xlabel="predicted class", ylabel="true class")
+    return figure
 
 
-def finish(figure: Figure, heading: str, data: str) -> Figure:
-    """The heading, and below it whose images these are."""
-    figure.suptitle(f"{heading}\nData: {data}", fontsize=11, parse_math=False)
-    figure.set_layout_engine("constrained")
-    plt.close(figure)  # it is shown where it is displayed, not once more at the end of a cell
+def plot_mistakes(trained: Trained, part: Dataset):
+    """The eight test images that are misclassified with the highest probability."""
+    answers, certainty = trained.probabilities.argmax(axis=1), trained.probabilities.max(axis=1)
+    wrong = np.flatnonzero(answers != trained.labels)
+    figure, axes = plt.subplots(1, 8, figsize=(10, 2), subplot_kw={"xticks": [], "yticks": [], "frame_on": False})
+    for ax, i in zip(axes, wrong[np.argsort(-certainty[wrong])], strict=False):
+        ax.imshow(part.x_test[i])
+        ax.set_title(f"{part.class_names[answers[i]]}, {certainty[i]:.0%}?\nNo: {part.class_names[trained.labels[i]]}")
     return figure

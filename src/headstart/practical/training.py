@@ -1,206 +1,129 @@
 """
 ## Training
 
-Behind frozen layers, only the rest of the network, its **head**, is trained, with a new optimizer.
+Three decisions make the results comparable:
 
-The curves are measured at the end of each epoch with dropout off, on the test images and on equally many training
-images (on all of them after the last epoch). The loss that they show is plain cross-entropy. Label smoothing keeps it
-above 0, even where all images are classified correctly: it asks for a loss of 0.025 with two classes, 0.045 with eight.
-Keras' own training accuracy is a running mean over the epoch, with dropout on: it would compare unlike things.
+1. **A new optimizer and a new `compile` for every training.** Keras decides at `compile` which weights are trained,
+   so a layer that is frozen later would still be trained.
+2. **The same order of images for all strategies.** The order in each epoch follows from the seed and the epoch. The
+   last images, too few for a whole batch, are left out; they are other ones in every epoch.
+3. **The same measurement after every epoch**: all test images, and a fixed sample of equally many training images,
+   both in *inference mode*, that is, with dropout and augmentation off. (The training accuracy that Keras prints is a
+   mean over the epoch with dropout on; it would compare unlike things.) The measured loss is without label smoothing.
 """
 
 from __future__ import annotations
 
-import gc
-import math
 import time
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import keras
 import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from headstart.practical.course import FEATURE_BYTES, as_features, feature_table, plan_course, training_steps
 from headstart.practical.data import Dataset
-from headstart.practical.network import predict, split_network, weight_hashes
-from headstart.practical.optimizer import OPTIMIZERS, OneCycle
 from headstart.practical.recipe import Recipe
 
-TITLES = {
-    "a": "Network A",
-    "scratch": "From scratch",
-    "last_layer": "Fine-tuning one layer",
-    "two_layers": "Fine-tuning two layers",
-}
-
-Rows = list[dict[str, float]]
+TITLES = {"a": "Network A", "scratch": "From scratch", "last_layer": "One layer", "two_layers": "Two layers"}
 
 
 @dataclass(frozen=True)
 class Trained:
     """A trained network, and what was measured of it in inference mode."""
 
-    name: str  # "a", or the strategy's
+    name: str
     network: keras.Sequential
-    recipe: Recipe
-    copied: int  # weight layers that began as the source's
-    frozen: int  # weight layers that were not trained
+    start: list[np.ndarray]  # its weights before the first step
     class_names: tuple[str, ...]
-    labels: np.ndarray  # of the test images: int64 (n,)
-    probabilities: np.ndarray  # for the test images, after the last epoch: float32 (n, classes)
-    history: pd.DataFrame  # a row an epoch: epoch, train_loss, train_accuracy, test_loss, test_accuracy, seconds
-    hashes_before: dict[str, str]  # of each weight layer, before the first step and
-    hashes_after: dict[str, str]  # after the last
-    optimizer_steps: int
-    features: str  # how the frozen layers' output was obtained; empty where nothing is frozen
-    seconds: float  # spent on training: frozen features and epochs, without measuring
-
-    @property
-    def title(self) -> str:
-        """The name in words."""
-        return TITLES.get(self.name, self.name)
-
-    @property
-    def trainable_parameters(self) -> int:
-        """How many numbers were trained."""
-        return sum(math.prod(weight.shape) for weight in self.network.trainable_weights)
-
-    @property
-    def test_loss(self) -> float:
-        """Mean cross-entropy on the test images after the last epoch, in nats."""
-        return cross_entropy(self.probabilities, self.labels)
-
-    @property
-    def test_accuracy(self) -> float:
-        """The part of the test images that is classified correctly after the last epoch."""
-        return accuracy(self.probabilities, self.labels)
-
-
-# %% [markdown]
-# ### Measuring
+    labels: np.ndarray  # of the test images
+    probabilities: np.ndarray  # for the test images, after the last epoch: (n, classes)
+    history: pd.DataFrame  # a row for each epoch; "seconds" counts from the start, without measuring
+    train_loss: float  # on all training images, after the last epoch
+    train_accuracy: float
+    test_accuracy: float
+    feature_seconds: float  # of all seconds, those for the output of frozen layers
 
 
 # %%
-def accuracy(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """The part of the images whose most probable class is the right one."""
-    return float(np.mean(probabilities.argmax(axis=1) == labels))
+def training_batches(views: list, targets: np.ndarray, size: int, recipe: Recipe, first_epoch: int) -> tf.data.Dataset:
+    """The batches of all epochs from `first_epoch` on; each image is shown in its views in turn."""
 
+    def generate():
+        for epoch in range(first_epoch, recipe.epochs):
+            order = np.random.default_rng([recipe.seed, epoch]).permutation(len(targets))
+            for chosen in order[: len(order) // size * size].reshape(-1, size):
+                yield np.stack([views[(i + epoch) % len(views)][i] for i in chosen]), targets[chosen]
 
-def cross_entropy(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """Mean of -log(probability of the right class), in nats: the loss without label smoothing."""
-    right = probabilities[np.arange(len(labels)), labels]
-    return float(-np.log(np.maximum(right, 1e-7)).mean(dtype=np.float64))
-
-
-# %% [markdown]
-# ### The curves
+    signature = tuple(tf.TensorSpec((size, *array.shape[1:]), array.dtype) for array in (views[0], targets))
+    options = tf.data.Options()
+    options.autotune.enabled = False  # its thread stalls the end of about every second epoch
+    return tf.data.Dataset.from_generator(generate, output_signature=signature).prefetch(2).with_options(options)
 
 
 # %%
+def predict(network: keras.Model, images: np.ndarray) -> np.ndarray:
+    """The network's output in inference mode, by batches (Keras' own `predict` would turn the autotuning on again)."""
+    return np.concatenate([network.predict_on_batch(images[i : i + 250]) for i in range(0, len(images), 250)])
+
+
+def measure(network: keras.Model, images: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
+    """Cross-entropy, and the share of the images that are classified correctly."""
+    probabilities = predict(network, images)
+    loss = keras.losses.sparse_categorical_crossentropy(labels, probabilities)
+    return float(np.mean(loss)), float((probabilities.argmax(axis=1) == labels).mean())
+
+
 class Curves(keras.callbacks.Callback):
-    """Measures the network after each epoch, in inference mode, and adds a row to the history and to Keras' logs."""
+    """Adds a row to the history after each epoch; the time for measuring is not counted."""
 
-    def __init__(self, network: keras.Model, seen: Dataset, recipe: Recipe, rows: Rows, only_last: bool):
-        """`network` is what takes the images, or features, of `seen`."""
+    def __init__(self, samples: dict[str, tuple], rows: list[dict], seconds: float):
         super().__init__()
-        self.network, self.seen, self.epochs, self.rows = network, seen, recipe.epochs, rows
-        self.only_last = only_last
-        sample = np.random.default_rng(recipe.seed).permutation(len(seen.y_train))[: len(seen.y_test)]
-        self.sample = seen.x_train[sample], seen.y_train[sample]
+        self.samples, self.rows, self.seconds = samples, rows, seconds
 
-    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Start the clock, which measuring does not run on."""
-        if epoch == 0 or not self.only_last:
-            self.start = time.perf_counter()
+    def on_epoch_begin(self, epoch: int, logs: dict) -> None:
+        self.began = time.perf_counter()
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
-        """Measure on the test images and on as many training images; after the last epoch on all of those."""
-        seconds = time.perf_counter() - self.start
-        last = epoch + 1 == self.epochs
-        if self.only_last and not last:
-            return
-        x_train, y_train = (self.seen.x_train, self.seen.y_train) if last else self.sample
-        train, test = predict(self.network, x_train), predict(self.network, self.seen.x_test)
-        row = {
-            "epoch": epoch + 1,
-            "train_loss": cross_entropy(train, y_train),
-            "train_accuracy": accuracy(train, y_train),
-            "test_loss": cross_entropy(test, self.seen.y_test),
-            "test_accuracy": accuracy(test, self.seen.y_test),
-            "seconds": seconds,
-        }
+    def on_epoch_end(self, epoch: int, logs: dict) -> None:
+        self.seconds += time.perf_counter() - self.began
+        row = {"epoch": epoch + 1, "seconds": self.seconds}
+        for kind, (images, labels) in self.samples.items():
+            row[f"{kind}_loss"], row[f"{kind}_accuracy"] = measure(self.model, images, labels)
         self.rows.append(row)
-        logs.update(row)
-
-
-# %% [markdown]
-# ### Optimizer and loss
+        logs.update(row)  # for the callbacks that come after this one
 
 
 # %%
-def compile_head(head: keras.Model, recipe: Recipe, steps: int, whole_epochs: bool) -> None:
-    """The recipe's optimizer with its learning rate, and cross-entropy with its label smoothing."""
-    head.compile(
-        OPTIMIZERS[recipe.optimizer](OneCycle(recipe, recipe.epochs * steps), weight_decay=recipe.weight_decay or None),
-        keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing),
-        # Several steps in one call cost less than as many calls. A head's whole epoch is short enough for one; a
-        # whole network's would keep an interruption waiting.
-        steps_per_execution=steps if whole_epochs else max(n for n in range(1, 9) if steps % n == 0),
-    )
-    head.optimizer.build(head.trainable_variables)
-
-
-# %% [markdown]
-# ### The training itself
+def learning_rate(epoch: int, recipe: Recipe) -> float:
+    """The learning rate of an epoch, which are counted from 0: it rises in a straight line, then it falls."""
+    epochs, rising = recipe.epochs, max(1, round(recipe.warmup * recipe.epochs))
+    return recipe.learning_rate * min((epoch + 1) / rising, (epochs - epoch - 0.5) / (epochs - rising + 0.5))
 
 
 # %%
 def train(
-    network: keras.Sequential,
-    part: Dataset,
-    recipe: Recipe,
-    *,
-    name: str = "a",
-    copied: int = 0,
-    frozen: int = 0,
-    callbacks: Sequence[keras.callbacks.Callback] = (),
-    resume: Callable[[keras.Model], Rows] | None = None,
-    feature_bytes: int = FEATURE_BYTES,
-    only_last: bool = False,
+    network, part: Dataset, recipe: Recipe, name: str, features=None, callbacks=(), resume=None, curve=Curves
 ) -> Trained:
-    """Train all but the first `frozen` weight layers with a new optimizer, and measure the network every epoch.
-
-    With `only_last`, it is measured after the last epoch alone, which has the only row of the history then.
-    `resume` may bring the compiled head back to where an earlier training stopped; it returns the rows till then.
-    """
-    tf.config.experimental.enable_op_determinism()
-    gc.collect()  # Keras' models are cycles: this frees the optimizer of a training before
-    hashes_before = weight_hashes(network)
-    prefix, head = split_network(network, frozen)
-    steps = plan_course(len(part.x_train), recipe)[0].shape[1]
-    compile_head(head, recipe, steps, whole_epochs=frozen > 0)
-    rows = list(resume(head)) if resume else []
-
-    start = time.perf_counter()
-    table, features = feature_table(prefix, part.x_train, recipe, feature_bytes) if prefix else (None, "")
-    measured, seen = (network, part) if table is None else (head, as_features(part, prefix, table, recipe))
-    seconds = time.perf_counter() - start
+    """Train the network, or what is behind its frozen layers. `resume` may restore an earlier state, with its rows."""
+    start, labels = network.get_weights(), part.y_train
+    images = [part.x_train, part.x_train[:, :, ::-1]]
+    views, feature_seconds, x_test, trained_layers = features or (images, 0.0, part.x_test, network.layers)
+    size = min(recipe.batch_size, max(4, len(labels) // 8), len(labels))  # of few images, an epoch has eight batches
+    model = keras.Sequential([keras.Input(views[0].shape[1:]), *trained_layers])
+    optimizer = keras.optimizers.AdamW(recipe.learning_rate, weight_decay=recipe.weight_decay)
+    loss = keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing)
+    model.compile(optimizer, loss, jit_compile=False)  # XLA makes training slower on a CPU
+    rows = resume(model) if resume else []
+    sample = np.random.default_rng(recipe.seed).permutation(len(labels))[: len(part.y_test)]
+    samples = {"train": (views[0][sample], labels[sample]), "test": (x_test, part.y_test)}
+    schedule = keras.callbacks.LearningRateScheduler(lambda epoch: learning_rate(epoch, recipe))
+    curves = curve(samples, rows, rows[-1]["seconds"] if rows else feature_seconds)
     if len(rows) < recipe.epochs:
-        left = {"epochs": recipe.epochs, "initial_epoch": len(rows), "steps_per_epoch": steps}
-        batches = training_steps(part, recipe, prefix, table, done=len(rows))
-        curves = Curves(measured, seen, recipe, rows, only_last)
-        head.fit(batches, **left, callbacks=[curves, *callbacks], shuffle=False, verbose=0)
-    what = (name, network, recipe, copied, frozen, part.class_names, part.y_test)
-    return Trained(
-        *what,
-        probabilities=predict(measured, seen.x_test),
-        history=pd.DataFrame(rows),
-        hashes_before=hashes_before,
-        hashes_after=weight_hashes(network),
-        optimizer_steps=int(head.optimizer.iterations),
-        features=features,
-        seconds=seconds + sum(row["seconds"] for row in rows),
-    )
+        targets = np.eye(len(part.class_names), dtype="float32")[labels]
+        batches = training_batches(views, targets, size, recipe, len(rows))
+        epochs = {"initial_epoch": len(rows), "epochs": recipe.epochs, "steps_per_epoch": len(labels) // size}
+        model.fit(batches, **epochs, shuffle=False, verbose=0, callbacks=[schedule, curves, *callbacks])
+    measured = (part.class_names, part.y_test, predict(model, x_test), pd.DataFrame(rows))
+    accuracies = (*measure(model, views[0], labels), rows[-1]["test_accuracy"])
+    views.clear()  # TensorFlow keeps the generator of the batches, but the images need not stay in memory
+    return Trained(name, network, start, *measured, *accuracies, feature_seconds)

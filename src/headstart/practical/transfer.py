@@ -1,56 +1,31 @@
 """
-## The strategies
+## Transfer
 
-A strategy says how many of the six weight layers start from network A (`copied`) and how many of those stay as they
-are (`frozen`). The last layer is always new, for A tells eight classes apart and B two. The practical's three
-strategies are three points of this plane, which [Yosinski et al. (2014)](https://arxiv.org/abs/1411.1792) explored
-for a larger network; `scratch` starts from random weights, as A did.
+Each strategy on part B starts with a new network of the same architecture. Weights are *copied* from network A, layer
+by layer. A copied layer can be *frozen*, so that training does not change it. All others are trained. The last layer
+is always new, because network A has other classes. Network A itself is only read.
+
+The output of the frozen layers is computed **once**, before the training. It is the same in every epoch: their
+weights do not change, and in inference mode dropout is off, so that the output depends on the image only. Each image
+is shown in two ways, as it is and mirrored, so that two outputs for each are enough. Training the other layers on
+these stored outputs (*features*) gives the same network as training with the frozen layers in front of them.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+import time
+
+import keras
 
 from headstart.practical.data import Dataset
-from headstart.practical.network import WEIGHT_LAYERS, build_network, colour_statistics, input_statistics
-from headstart.practical.recipe import Recipe
-from headstart.practical.training import Trained, train
+from headstart.practical.training import predict
 
 
-@dataclass(frozen=True)
-class Strategy:
-    """The first `copied` weight layers start from the source network, the first `frozen` of those stay fixed."""
-
-    name: str
-    copied: int
-    frozen: int
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.frozen <= self.copied < len(WEIGHT_LAYERS):
-            raise ValueError(f"strategy {self}: 0 <= frozen <= copied <= 5 must hold; fc2 is always new")
-
-
-SCRATCH = Strategy("scratch", copied=0, frozen=0)
-LAST_LAYER = Strategy("last_layer", copied=5, frozen=5)
-TWO_LAYERS = Strategy("two_layers", copied=5, frozen=4)
-STRATEGIES = (SCRATCH, LAST_LAYER, TWO_LAYERS)
-
-
-def transfer(source: Trained, strategy: Strategy, part: Dataset, recipe: Recipe, **options: Any) -> Trained:
-    """A new network for `part`, begun and trained as the strategy says; the source is only read.
-
-    `options` go to `train`: callbacks, resume, feature_bytes.
-    """
-    normalise_like_source = strategy.copied > 0  # copied weights expect the input they were trained on
-    network = build_network(
-        len(part.class_names),
-        recipe,
-        input_statistics(source.network) if normalise_like_source else colour_statistics(part.x_train),
-        seed=recipe.seed + 10_000,  # other random weights than network A began with, the same for all strategies
-    )
-    for layer in WEIGHT_LAYERS[: strategy.copied]:
-        network.get_layer(layer).set_weights(source.network.get_layer(layer).get_weights())
-    for layer in WEIGHT_LAYERS[: strategy.frozen]:
-        network.get_layer(layer).trainable = False
-    return train(network, part, recipe, **vars(strategy), **options)
+def frozen_output(network: keras.Sequential, part: Dataset, predict=predict) -> tuple:
+    """The frozen layers' output for the training images in both views, its seconds, that for test images, the rest."""
+    began = time.perf_counter()
+    cut = next(number for number, layer in enumerate(network.layers) if layer.trainable_weights)
+    cut -= isinstance(network.layers[cut - 1], keras.layers.Dropout)
+    prefix = keras.Sequential([keras.Input(network.input_shape[1:]), *network.layers[:cut]])
+    views = [predict(prefix, part.x_train), predict(prefix, part.x_train[:, :, ::-1])]
+    return views, time.perf_counter() - began, predict(prefix, part.x_test), network.layers[cut:]

@@ -16,9 +16,8 @@ import pandas as pd
 import plotly.graph_objects as go
 from sklearn.metrics import confusion_matrix
 
-from headstart.practical.evaluation import accuracy_interval
-from headstart.practical.figures import BLUE, GREEN, ORANGE, PURPLE, SKY
-from headstart.practical.training import Trained
+from headstart.finished import Result
+from headstart.plots import BLUE, GREEN, ORANGE, PURPLE, SKY
 
 COLOURS = {"scratch": BLUE, "last_layer": ORANGE, "two_layers": GREEN, "a": PURPLE}  # the strategies' as in figures/
 MARKS = {"scratch": "circle", "last_layer": "square", "two_layers": "triangle-up", "a": "diamond"}
@@ -54,11 +53,11 @@ def plain(text: object, longest: int | None = None) -> str:
     return html.escape(words, quote=False)
 
 
-def final_accuracies(strategies: Sequence[Trained]) -> go.Figure:
+def final_accuracies(strategies: Sequence[Result]) -> go.Figure:
     """Test accuracy after the last epoch with its 95% interval, a line a strategy."""
     traces = []
     for trained in strategies:
-        final, (low, high) = 100 * trained.test_accuracy, accuracy_interval(trained)
+        final, (low, high) = 100 * trained.test_accuracy, trained.interval
         reach = {"array": [100 * high - final], "arrayminus": [final - 100 * low], "thickness": 2, "width": 8}
         mark = {"color": COLOURS[trained.name], "symbol": MARKS[trained.name], "size": 13}
         words = f"{plain(trained.title)}: {final:.1f}%, 95% interval {low:.1%} to {high:.1%}"
@@ -69,7 +68,7 @@ def final_accuracies(strategies: Sequence[Trained]) -> go.Figure:
     return chart(traces, 70 * len(strategies) + 60, xaxis=x, yaxis=y)
 
 
-def curves(networks: Sequence[Trained], quantity: str) -> go.Figure:
+def curves(networks: Sequence[Result], quantity: str) -> go.Figure:
     """ "accuracy" or "loss" by epoch, on training and test images; a trace's `meta` names its network and its part."""
     traces, factor = [], 100 if quantity == "accuracy" else 1
     for trained in networks:
@@ -94,7 +93,7 @@ def curves(networks: Sequence[Trained], quantity: str) -> go.Figure:
     return chart(traces, 380, xaxis=x, yaxis=y, hovermode="x")
 
 
-def confusion(trained: Trained) -> tuple[go.Figure, list[list[int]]]:
+def confusion(trained: Result) -> tuple[go.Figure, list[list[int]]]:
     """How often each true class (a row) was taken for each class (a column), as a map and as counts."""
     k = len(trained.class_names)
     counts = confusion_matrix(trained.labels, trained.probabilities.argmax(axis=1), labels=range(k))

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import io
+import re
 import shlex
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from PIL import Image
 
 from headstart.errors import BadRequest
-from headstart.finished import load_network, read_disagreements, read_results
-from headstart.practical.conclusions import describe_best, describe_network
-from headstart.practical.network import WEIGHT_LAYERS, layer_table
-from headstart.practical.training import Trained
+from headstart.finished import Result, load_network, read_disagreements, read_results
+from headstart.practical.network import WEIGHT_LAYERS
+from headstart.recipes import recipe_option
 from headstart.report import charts, data_url
 from headstart.sources import settled
 
@@ -24,9 +23,6 @@ def describe_run(folder: Path, content: dict[str, Any]) -> dict[str, Any]:
     """All that the template `run.html` names. Raises BadRequest if a file is missing or torn."""
     networks = read_results(folder, content)
     strategies = networks[1:]
-    pairs = pd.DataFrame(content["comparison"]["pairs"])
-    pairs[["low", "high"]] = pairs["ci95"].tolist()
-    best = describe_best(strategies, pairs)
     confusions = {trained.name: charts.confusion(trained) for trained in networks}
     figures = {
         "final": charts.final_accuracies(strategies),
@@ -36,12 +32,10 @@ def describe_run(folder: Path, content: dict[str, Any]) -> dict[str, Any]:
     }
     return {
         "run": content,
-        "best": best,
-        "conclusions": [paragraph for paragraph in content["conclusions"] if paragraph != best],
         "networks": networks,
         "titles": {trained.name: trained.title for trained in networks},
         "colours": charts.COLOURS,
-        "words": {trained.name: describe_network(trained) for trained in networks},
+        "words": {trained.name: content["networks"][trained.name]["words"] for trained in networks},
         "confusions": {name: counts for name, (_, counts) in confusions.items()},
         "flows": {trained.name: list(flow(trained)) for trained in networks},
         "history": data_url("text/csv", (folder / "history.csv").read_bytes()),
@@ -52,13 +46,13 @@ def describe_run(folder: Path, content: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def flow(trained: Trained) -> Any:
+def flow(trained: Result) -> Any:
     """(layer, where its weights came from, what became of them), from the image to the answer."""
     for number, layer in enumerate(WEIGHT_LAYERS):
         yield layer, "copied" if number < trained.copied else "new", "frozen" if number < trained.frozen else "trained"
 
 
-def describe_disagreements(folder: Path, strategies: list[Trained]) -> dict[str, Any]:
+def describe_disagreements(folder: Path, strategies: list[Result]) -> dict[str, Any]:
     """How many test images the strategies do not agree on, and, where the run has kept them, the images."""
     told = np.stack([trained.probabilities.argmax(axis=1) for trained in strategies])
     count = int((told != told[0]).any(axis=0).sum())
@@ -94,7 +88,21 @@ def describe_source(folder: Path, content: dict[str, Any]) -> dict[str, Any]:
     kernels = network.get_layer("conv1").get_weights()[0].transpose(3, 0, 1, 2)  # (filters, 3, 3, colours)
     largest = np.maximum(np.abs(kernels).max(axis=(1, 2, 3), keepdims=True), 1e-12)
     pixels = np.rint(127.5 * (1 + kernels / largest)).astype(np.uint8)
-    return {"filters": [picture(one) for one in pixels], "layers": layer_table(network).to_dict("records")}
+    return {"filters": [picture(one) for one in pixels], "layers": layer_table(network)}
+
+
+def layer_table(network: Any) -> list[dict[str, Any]]:
+    """A row for each layer: its kind, activation, output shape and number of parameters."""
+    return [
+        {
+            "layer": re.sub(r"_\d+$", "", layer.name),  # Keras numbers unnamed layers throughout a process
+            "kind": type(layer).__name__,
+            "activation": layer.activation.__name__ if hasattr(layer, "activation") else "",
+            "output": " × ".join(map(str, layer.output.shape[1:])),
+            "parameters": sum(weight.size for weight in layer.get_weights()),
+        }
+        for layer in network.layers
+    ]
 
 
 def picture(pixels: np.ndarray) -> str:
@@ -111,4 +119,5 @@ def command(content: dict[str, Any]) -> str:
     who = [content["registration"]] if content["registration"] else ["--classes", ",".join(content["classes"]["b"])]
     epochs, seed = content["networks"]["a"]["epochs"], content["seed"]
     options = ["--seed", str(seed), "--epochs", str(epochs), "--precision", asked["precision"]]
+    options += recipe_option(content["recipe"])
     return shlex.join(["headstart", "run", *who, "--data", data, *options])

@@ -12,7 +12,9 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from headstart import finished
+from headstart.finished import RECIPE
 from headstart.reading import read_json
+from headstart.recipes import recipe_option
 from headstart.report import charts, data_url
 from headstart.sources import settled
 from headstart.study.conclusions import conclude, describe
@@ -22,6 +24,7 @@ from headstart.study.summary import differences, largest_by_depth, may_predict, 
 STUDY = {
     "dataset": {"name": str, "source": str, "class_names": [str]},
     "asked": {"data": str, "precision": str, "precision_reason": str},
+    "recipe": {"a": RECIPE, "b": RECIPE},
     "networks": int,
 }
 """What `study.json` must hold, in the words of reading.fits."""
@@ -168,4 +171,4 @@ def command(study: dict[str, Any]) -> str:
     asked = {key: value for key, value in study["asked"].items() if key != "precision_reason"}
     asked["data"] = settled(asked["data"], study["dataset"]["name"])
     options = [word for key, value in asked.items() for word in (f"--{key.replace('_', '-')}", str(value))]
-    return shlex.join(["headstart", "study", *options])
+    return shlex.join(["headstart", "study", *options, *recipe_option(study["recipe"])])

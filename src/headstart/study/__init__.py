@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from headstart.download import to_stderr
 from headstart.errors import BadRequest, Failed
 from headstart.reading import read_json
+from headstart.recipes import RECIPE_A, RECIPE_B, RECIPE_FILE, Recipes, as_file
 from headstart.sources import Opened, fingerprint, open_dataset, printable
 from headstart.store import locked, mendable, names_in, sweep, write_json, write_text, write_whole
 
@@ -40,6 +41,7 @@ class Study:
     dataset: Dataset
     source: str
     asked: dict[str, Any]  # what the plan was made from, with the precision and its reason
+    recipes: Recipes
     folder: Path
 
     @property
@@ -64,6 +66,7 @@ def check_study(
     precision: str = "auto",
     elsewhere: bool = False,
     say: Callable[[str], None] = print,
+    recipes: Recipes = (RECIPE_A, RECIPE_B),
     **asked: Any,
 ) -> Study:
     """The study, or BadRequest. `images` is the part of the training images that it knows of, A's and B's.
@@ -89,9 +92,9 @@ def check_study(
         chosen, reason = stored or ("float32", "it is fast on every machine, and the workers' were not measured")
     else:
         chosen, reason = choose_precision(precision)
-    plan = make_plan(dataset, fingerprint(dataset), precision=chosen, **asked)
+    plan = make_plan(dataset, fingerprint(dataset), precision=chosen, recipes=recipes, **asked)
     asked |= {"data": printable(data), "images": images, "precision": chosen, "precision_reason": reason}
-    return Study(plan, dataset, source, asked, folder)
+    return Study(plan, dataset, source, asked, recipes, folder)
 
 
 def load_images(data: str, images: float, say: Callable[[str], None] = to_stderr) -> Opened:
@@ -125,7 +128,7 @@ def run_study(
     show: Show = lambda name, line: None,
     worker_data: str | None = None,
 ) -> Path:
-    """Train what is not yet trained, and leave `results.csv`, `summary.csv`, `figures/`, `report.html`, `study.json`.
+    """Train what is not yet trained, and leave tables, `figures/`, `report.html`, `study.json` and `recipe.json`.
 
     `workers` on this machine, one a core unless told, or those of `scheduler`. `worker_data` is what each worker
     loads, in the words of `--data`; without it, the images are sent to the workers.
@@ -143,7 +146,8 @@ def run_study(
         with locked(folder):
             sweep(folder)
             rows = Rows(folder)
-            write_json(folder / "study.json", describe(study))
+            write_json(folder / "study.json", describe(study))  # first: by it the folder is known to hold a study
+            write_json(folder / RECIPE_FILE, as_file(study.recipes))
             progress = Progress(study.plan, study.dataset, rows, show)
             failures, written = progress.failures, time.monotonic()
 
@@ -206,6 +210,7 @@ def describe(study: Study) -> dict[str, Any]:
         "headstart": headstart.__version__,
         "dataset": {"name": dataset.name, "source": study.source, "class_names": list(dataset.class_names)},
         "asked": study.asked,
+        "recipe": as_file(study.recipes),
         "cells": len(study.plan.cells),
         "networks": len(study.plan.networks),
     }

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 ANY_PORT = "127.0.0.1:0"  # of this machine: without an address, Dask would listen on all
 ANSWERS_WITHIN = 10  # seconds, a scheduler does
 IN_FLIGHT = 3  # networks a worker that are handed out ahead
-RENEW_AFTER = 200  # networks a worker, of which each leaves some 5 MB behind (docs/scaling.md)
+RENEW_AFTER = 100  # networks a worker, of which each leaves up to 13 MB behind
 MEMORY = 3_000_000_000  # bytes that a worker may take by then
 # What tells that the scheduler is gone:
 LOST = (ClosedClientError, comm.CommClosedError, CancelledError, asyncio.CancelledError, TimeoutError)

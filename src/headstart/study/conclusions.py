@@ -7,7 +7,7 @@ from collections.abc import Collection
 import numpy as np
 import pandas as pd
 
-from headstart.practical.conclusions import caution
+from headstart.cautions import cautions
 from headstart.study.summary import Estimate, Predictors, differences, predict_gain, summarise, verdicts
 
 
@@ -15,7 +15,7 @@ def conclude(results: pd.DataFrame, class_names: Collection[str], networks: int,
     """The study in words, a paragraph each; `class_names` and `data` are the dataset's, `networks` were planned."""
     summary, paired = summarise(results), differences(results)
     trained = results[results["test_accuracy"].notna()]
-    paragraphs = caution(data)
+    paragraphs = cautions(data)
     if missing := networks - trained["key"].nunique():
         paragraphs.append(f"{missing:,} of {networks:,} networks are not trained: all that follows is of the others.")
     if diverged := trained.loc[trained["test_loss"].isna(), "key"].nunique():

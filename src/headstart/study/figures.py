@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from headstart.practical.figures import STYLES, finish
+from headstart.plots import STYLES, finish
 from headstart.study.summary import largest_by_depth, may_predict
 
 CURVES = {"A": "copied from A", "B": "copied from another network on B"}

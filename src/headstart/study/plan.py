@@ -17,10 +17,10 @@ from itertools import combinations, product
 from typing import TYPE_CHECKING, Any
 
 from headstart.errors import BadRequest
-from headstart.practical.recipe import RECIPE_A, RECIPE_B, Recipe
-from headstart.practical.transfer import STRATEGIES, Strategy
 from headstart.provenance import provenance
+from headstart.recipes import RECIPE_A, RECIPE_B, Recipe, Recipes, check_recipes
 from headstart.request import check_training
+from headstart.strategies import STRATEGIES, Strategy
 
 if TYPE_CHECKING:
     from headstart.practical.data import Dataset
@@ -107,11 +107,13 @@ def make_plan(
     train_sizes: str = "1.0",
     epochs: int = 20,
     precision: str = "float32",
+    recipes: Recipes = (RECIPE_A, RECIPE_B),
 ) -> Plan:
-    """The plan; `data` is the dataset's fingerprint. Raises BadRequest."""
+    """The plan; `data` is the dataset's fingerprint, the recipes are part A's and part B's. Raises BadRequest."""
     if seeds < 1:
         raise BadRequest(f"--seeds {seeds}: give at least 1; 5 tell something about chance")
     check_training(epochs)
+    check_recipes(*recipes)
     if joined := [name for name in dataset.class_names if "," in name]:
         raise BadRequest(f"{dataset.name}: the class {joined[0]!r} has a comma, which parts two classes: rename it")
     names = parse_strategies(strategies)
@@ -125,7 +127,7 @@ def make_plan(
 
     for classes, seed, size in product(parse_pairs(pairs, dataset.class_names), range(seeds), sizes):
         given: dict[str, Any] = {"epochs": epochs, "seed": seed, "precision": precision}
-        recipe_a, recipe_b = (replace(recipe, **given) for recipe in (RECIPE_A, RECIPE_B))
+        recipe_a, recipe_b = (replace(recipe, **given) for recipe in recipes)
         for name in names:
             strategy, part = named[name]
             source = None

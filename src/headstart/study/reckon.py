@@ -12,12 +12,12 @@ import numpy as np
 
 from headstart.cost import layer_work
 from headstart.practical.data import split_classes
-from headstart.practical.network import build_network, colour_statistics
-from headstart.practical.recipe import RECIPE_B, Recipe
-from headstart.practical.training import train
+from headstart.practical.network import colour_statistics
+from headstart.recipes import Recipe
 from headstart.study.plan import Network, Plan
 from headstart.study.subsets import count_images
 from headstart.study.work import prepare
+from headstart.training import build_network, train
 
 if TYPE_CHECKING:
     from headstart.practical.data import Dataset
@@ -30,7 +30,7 @@ def reckon(plan: Plan, missing: list[Network], dataset: Dataset, workers: int) -
     """The plan in words, and how long what is missing would take so many workers on this machine."""
     sources = sum(network.strategy is None for network in plan.networks.values())
     shared = len(plan.cells) - len(plan.networks)
-    per_image, overhead = measure(dataset, next(iter(plan.networks.values())).recipe.precision, workers)
+    per_image, overhead = measure(dataset, next(iter(plan.networks.values())).recipe, workers)
     cost = {network.key: overhead + per_image * passes(network, dataset) for network in missing}
     chains = [cost[network.key] + (cost.get(network.source.key, 0) if network.source else 0) for network in missing]
     seconds = max(sum(cost.values()) / workers, max(chains, default=0))  # nothing starts before its source has ended
@@ -42,9 +42,9 @@ def reckon(plan: Plan, missing: list[Network], dataset: Dataset, workers: int) -
     )
 
 
-def measure(dataset: Dataset, precision: str, workers: int) -> tuple[float, float]:
+def measure(dataset: Dataset, recipe: Recipe, workers: int) -> tuple[float, float]:
     """Seconds to train on an image, and what a training costs besides, in processes like so many workers'."""
-    few, recipe = sample(dataset, IMAGES), replace(RECIPE_B, epochs=3, batch_size=64, precision=precision)
+    few, recipe = sample(dataset, IMAGES), replace(recipe, epochs=3, batch_size=64)
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=prepare) as pool:
         timed = [pool.submit(time_training, few, recipe) for _ in range(workers)]
         per_image, overhead = np.median([training.result() for training in timed], axis=0)
@@ -62,9 +62,9 @@ def time_training(few: Dataset, recipe: Recipe) -> tuple[float, float]:
     """The same of one training."""
     start = time.perf_counter()
     network = build_network(len(few.class_names), recipe, colour_statistics(few.x_train), seed=0)
-    epochs = train(network, few, recipe).history["seconds"]
-    per_image = float(epochs[1:].min()) / len(few.x_train)
-    return per_image, time.perf_counter() - start - per_image * len(epochs) * len(few.x_train)
+    epochs = train(network, few, recipe).history["seconds"].diff().dropna()
+    per_image = float(epochs.min()) / len(few.x_train)
+    return per_image, time.perf_counter() - start - per_image * recipe.epochs * len(few.x_train)
 
 
 def passes(network: Network, dataset: Dataset) -> float:
@@ -76,6 +76,7 @@ def passes(network: Network, dataset: Dataset) -> float:
     frozen = network.strategy.frozen if network.strategy else 0
     work = layer_work(network.recipe)
     trained = float(work[frozen:].sum() / work.sum())
-    curve = network.recipe.epochs * (test + min(test, train_images)) if network.strategy else test
+    curve = (test + min(test, train_images)) * (network.recipe.epochs if network.strategy else 1)
+    measured = curve + test + train_images  # at the end the test images once more, and all training images
     features = 2 * train_images + test if frozen else 0
-    return trained * (network.recipe.epochs * train_images + curve / 3) + (features + train_images) / 3
+    return trained * (network.recipe.epochs * train_images + measured / 3) + features / 3

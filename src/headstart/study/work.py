@@ -5,24 +5,21 @@ from __future__ import annotations
 import gc
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-import headstart
 from headstart.artefacts import finite
+from headstart.environment import describe_environment
 from headstart.memory import EmptyOptimizer, empty
 from headstart.practical.data import Dataset, split_classes
-from headstart.practical.environment import describe_environment, set_up
-from headstart.practical.network import Statistics, build_network, colour_statistics, input_statistics
-from headstart.practical.recipe import Recipe
-from headstart.practical.training import Trained, train
-from headstart.practical.transfer import transfer
+from headstart.practical.network import colour_statistics
+from headstart.recipes import Recipe
 from headstart.study.plan import Network
 from headstart.study.subsets import few_images
+from headstart.training import Trained, build_network, input_statistics, train, transfer
 
 
 @dataclass(frozen=True)
@@ -31,7 +28,7 @@ class Source:
 
     classes: int
     recipe: Recipe
-    statistics: Statistics
+    statistics: tuple[list[float], list[float]]  # mean and variance of each colour
     weights: Sequence[np.ndarray]
 
     def build(self) -> keras.Sequential:
@@ -43,7 +40,6 @@ class Source:
 
 def prepare() -> None:
     """Make this process a worker: one thread, so that results do not depend on how many workers there are."""
-    set_up()
     if tf.config.threading.get_intra_op_parallelism_threads() != 1:  # one that has trained cannot set it again
         tf.config.threading.set_intra_op_parallelism_threads(1)
         tf.config.threading.set_inter_op_parallelism_threads(1)
@@ -57,10 +53,11 @@ def train_network(planned: Network, dataset: Dataset, source: Source | None) -> 
     if planned.strategy is None:
         statistics = colour_statistics(part.x_train)
         network = build_network(len(part.class_names), planned.recipe, statistics, planned.recipe.seed)
-        trained = train(network, part, planned.recipe, name=planned.part, callbacks=callbacks, only_last=True)
+        trained = train(network, part, planned.recipe, name=planned.part, callbacks=callbacks, every_epoch=False)
     else:
-        from_where: Any = SimpleNamespace(network=source.build() if source else None)  # all that transfer looks at
-        trained = transfer(from_where, planned.strategy, part, planned.recipe, callbacks=callbacks)
+        trained = transfer(
+            source.build() if source else None, planned.strategy, part, planned.recipe, callbacks=callbacks
+        )
     row = describe(trained, len(part.x_train))
     result = None
     if planned.strategy is None:
@@ -75,7 +72,6 @@ def train_network(planned: Network, dataset: Dataset, source: Source | None) -> 
 
 def describe(trained: Trained, images: int) -> dict[str, Any]:
     """What `results.csv` says of a trained network, and its curves."""
-    last = trained.history.iloc[-1]
     return {
         "copied": trained.copied,
         "frozen": trained.frozen,
@@ -83,9 +79,9 @@ def describe(trained: Trained, images: int) -> dict[str, Any]:
         "test_images": len(trained.labels),
         "test_accuracy": trained.test_accuracy,
         "test_loss": finite(trained.test_loss),
-        "train_accuracy": float(last["train_accuracy"]),
-        "train_loss": finite(last["train_loss"]),
+        "train_accuracy": trained.train_accuracy,
+        "train_loss": finite(trained.train_loss),
         "seconds": round(trained.seconds, 3),
         "curve": [float(accuracy) for accuracy in trained.history["test_accuracy"]],
-        "environment": {**describe_environment(), "headstart": headstart.__version__},
+        "environment": describe_environment(),
     }

@@ -12,6 +12,7 @@ from distributed import WorkerPlugin
 
 from headstart.errors import BadRequest
 from headstart.provenance import provenance
+from headstart.quiet import import_tensorflow
 from headstart.sources import fingerprint
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class Data(WorkerPlugin):
 
     def setup(self, worker: Any) -> None:
         """Called when the worker starts. What it raises reaches the client, or of one that joins late, a log alone."""
+        import_tensorflow()
         from headstart.study.work import prepare
 
         REFUSED.pop(self.name, None)

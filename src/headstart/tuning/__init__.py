@@ -16,7 +16,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -25,20 +24,18 @@ from filelock import FileLock, Timeout
 from optuna.trial import TrialState
 from sklearn.model_selection import train_test_split
 
-from headstart.artefacts import describe_recipe
 from headstart.errors import BadRequest, Failed
 from headstart.practical.data import Dataset
-from headstart.practical.environment import set_up
-from headstart.practical.recipe import RECIPE_A, RECIPE_B, Recipe
 from headstart.precision import choose_precision
 from headstart.provenance import provenance
+from headstart.recipes import RECIPE_A, RECIPE_B, Recipe, as_json
 from headstart.sources import fingerprint
 from headstart.store import mendable, names_in
 from headstart.study.plan import Network
 from headstart.study.rows import Rows
 from headstart.study.work import train_network
 from headstart.tuning.results import completed, ended, write_results
-from headstart.tuning.space import change_guess
+from headstart.tuning.space import change_recipe
 from headstart.tuning.trial import choose_recipe, try_recipe
 from headstart.tuning.turns import claim, fail, join, open_study
 
@@ -61,7 +58,7 @@ class Search:
         asked: dict[str, Any] = {"part": self.part, "pairs": [list(pair) for pair in self.pairs]}
         asked |= {"epochs": self.epochs, "seed": self.seed, "precision": self.precision}
         if self.part == "b":  # whose sources are A's, and whose networks are what its recipe says
-            asked["recipes"] = [describe_recipe(self.fix(recipe)) for recipe in (RECIPE_A, RECIPE_B)]
+            asked["recipes"] = [as_json(self.fix(recipe)) for recipe in (RECIPE_A, RECIPE_B)]
         return {**asked, "data": fingerprint(self.dataset), "by": provenance()}
 
     def fix(self, recipe: Recipe) -> Recipe:
@@ -113,13 +110,12 @@ def hide_test_images(dataset: Dataset, share: float = 0.1, images: float = 1.0) 
 def tune(
     search: Search, folder: Path, trials: int, say: Callable[[str], object], candidates: Sequence[str] = ()
 ) -> Path:
-    """Do trials until the folder's journal has so many, and leave `trials.csv`, `best.json` and `tuning.png`.
+    """Do trials until the journal has so many; leave `trials.csv`, `best.json`, `search.json` and `tuning.png`.
 
     The first ones are the recipe that stands and the candidates, changes of it in JSON: each is tried once. Raises
     BadRequest if a candidate is not in the space that is searched, Failed if no recipe was trained to its end.
     """
-    chosen = [change_guess(changes, search.part) for changes in candidates]
-    set_up()
+    chosen = [change_recipe(changes, search.part) for changes in candidates]
     folder.mkdir(parents=True, exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study, turn = open_study(folder, search.part, search.epochs), FileLock(folder / ".turn.lock")
@@ -187,4 +183,4 @@ def train_sources(search: Search, folder: Path, say: Callable[[str], object]) ->
                     row, found[network.key] = train_network(network, search.dataset, None)
                     rows.write_source(network.key, found[network.key])
                     say(f"network A without {network.classes}: {row['test_accuracy']:.2%} of the validation images")
-    return [SimpleNamespace(network=found[network.key].build()) for network in planned]
+    return [found[network.key].build() for network in planned]

@@ -1,4 +1,4 @@
-"""What a search leaves: `trials.csv`, `best.json` and `tuning.png`, all made from its journal."""
+"""What a search leaves: `trials.csv`, `best.json`, `search.json` and `tuning.png`, all made from its journal."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import optuna
 import pandas as pd
 from optuna.trial import TrialState
 
+from headstart.recipes import SET_BY_OPTIONS
 from headstart.store import write_json, write_text, write_whole
-from headstart.tuning.space import MOST_WORK, first_guess
+from headstart.tuning.space import MOST_WORK, current_recipe
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 def ended(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
     """Trials that came to an end; one that failed, only if its recipe is not tried again.
 
-    Not those that were refused: some two in five of the networks that may be suggested are too slow to be trained.
+    Not those that were refused, because their network is too slow to be trained.
     """
     everything = study.get_trials(deepcopy=False)
     tried_again = {trial.user_attrs.get("instead_of") for trial in everything}
@@ -42,7 +43,7 @@ def completed(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
 def trial_table(study: optuna.Study) -> pd.DataFrame:
     """`trials.csv`: a row a trial that ended; accuracy is empty where it was stopped early or has failed.
 
-    The gap is that between training and validation accuracy after the last epoch, before weights are averaged.
+    The gap is that between training and validation accuracy after the last epoch.
     """
     rows = [
         {
@@ -63,24 +64,21 @@ def trial_table(study: optuna.Study) -> pd.DataFrame:
 def write_results(study: optuna.Study, asked: dict[str, Any], data: str, folder: Path) -> None:
     """All files that are made from the journal; `asked` is the search, `data` the dataset's name.
 
-    `best.json` of part A holds the averaging of weights beside the recipe, which has no such ingredient.
+    `best.json` is a recipe file, which `--recipe` takes; `search.json` says where its recipe comes from. Part B has A's
+    network, so that the best of part A names its sizes for both.
     """
     write_text(folder / "trials.csv", trial_table(study).to_csv(index=False, lineterminator="\n"))
     complete = completed(study)
     if not complete:
         return
     best = study.best_trial
-    content = {
-        "search": {**asked, "dataset": data},
-        "trial": best.number,
-        "validation_accuracy": best.value,
-        "recipe": best.user_attrs["recipe"],
-    }
-    if asked["part"] == "a":
-        content["averaging"] = best.params["averaging"]
-    write_json(folder / "best.json", content)
+    recipe = {name: value for name, value in best.user_attrs["recipe"].items() if name not in SET_BY_OPTIONS}
+    sizes = {"b": {name: recipe[name] for name in ("widths", "units")}} if asked["part"] == "a" else {}
+    write_json(folder / "best.json", {asked["part"]: recipe, **sizes})
+    found = {"trial": best.number, "validation_accuracy": best.value}
+    write_json(folder / "search.json", {"search": {**asked, "dataset": data}, "best": found})
     if len(complete) >= 8:
-        figure = plot_search(study, first_guess(asked["part"]), data)
+        figure = plot_search(study, current_recipe(asked["part"]), data)
         write_whole(folder / "tuning.png", lambda file: figure.savefig(file, format="png", dpi=110))
 
 
@@ -91,7 +89,7 @@ def plot_search(study: optuna.Study, guess: dict[str, Any], data: str) -> Figure
     """
     import matplotlib.pyplot as plt
 
-    from headstart.practical.figures import BLUE, ORANGE, finish
+    from headstart.plots import BLUE, ORANGE, finish
 
     complete, importances = completed(study), dict[str, float]()
     # Over the whole space that was searched: Optuna's default tells the best tenth from the rest, of few trials two.
@@ -104,7 +102,7 @@ def plot_search(study: optuna.Study, guess: dict[str, Any], data: str) -> Figure
     if importances:
         left.barh(list(importances)[::-1], list(importances.values())[::-1], color=BLUE)
         left.set_xlabel("share of the differences in accuracy that it explains")
-    x, label = [trial.user_attrs["work"] for trial in complete], "work of a training step (32-32-64-64 and 512: 1)"
+    x, label = [trial.user_attrs["work"] for trial in complete], "work of a training step (32-32-64-64 channels: 1)"
     if len(set(x)) == 1:  # a search on part B, which has A's network
         x, label = [trial.params["learning_rate"] for trial in complete], "highest learning rate"
         right.set_xscale("log")
@@ -121,6 +119,7 @@ def plot_search(study: optuna.Study, guess: dict[str, Any], data: str) -> Figure
 
 
 def read_best(folder: Path) -> dict[str, Any]:
-    """What `best.json` holds."""
-    content: dict[str, Any] = json.loads((folder / "best.json").read_text(encoding="utf-8"))
-    return content
+    """What `best.json` and `search.json` hold."""
+    files = (folder / name for name in ("best.json", "search.json"))
+    best, search = (json.loads(file.read_text(encoding="utf-8")) for file in files)
+    return {**best, **search}

@@ -10,26 +10,22 @@ import keras
 import numpy as np
 import optuna
 
-from headstart.artefacts import describe_recipe
 from headstart.memory import EmptyOptimizer, empty
 from headstart.practical.data import split_classes
-from headstart.practical.network import build_network, colour_statistics
-from headstart.practical.recipe import Recipe
-from headstart.practical.training import Trained, train
-from headstart.practical.transfer import STRATEGIES, transfer
-from headstart.tuning.averaging import Averaging
-from headstart.tuning.space import MOST_WORK, relative_work, suggest, suggest_averaging
+from headstart.practical.network import colour_statistics
+from headstart.recipes import Recipe, as_json
+from headstart.strategies import STRATEGIES
+from headstart.training import Trained, build_network, train, transfer
+from headstart.tuning.space import MOST_WORK, relative_work, suggest
 
 if TYPE_CHECKING:
     from headstart.tuning import Search
 
 
 def choose_recipe(trial: optuna.Trial, search: Search) -> Recipe:
-    """The trial's recipe, which it is told, and how much it averages weights, which stays among its parameters."""
+    """The trial's recipe, which is written into the trial."""
     recipe = search.fix(suggest(trial, search.part))
-    if search.part == "a":
-        suggest_averaging(trial)
-    trial.set_user_attr("recipe", describe_recipe(recipe))
+    trial.set_user_attr("recipe", as_json(recipe))
     trial.set_user_attr("work", relative_work(recipe))
     return recipe
 
@@ -42,9 +38,7 @@ def try_recipe(trial: optuna.Trial, search: Search, recipe: Recipe, sources: Seq
     measured = []
     try:
         for trained in networks:
-            last = trained.history.iloc[-1]  # both of weights that are not averaged: those are shown no training image
-            gap = float(last["train_accuracy"] - last["test_accuracy"])
-            measured.append((trained.test_accuracy, gap, trained.seconds))
+            measured.append((trained.test_accuracy, trained.train_accuracy - trained.test_accuracy, trained.seconds))
             empty(trained.network.variables)  # or the networks of all trials would pile up
     finally:
         keras.backend.clear_session()
@@ -57,13 +51,11 @@ def try_recipe(trial: optuna.Trial, search: Search, recipe: Recipe, sources: Seq
 
 def train_a(trial: optuna.Trial, search: Search, recipe: Recipe) -> Iterator[Trained]:
     """Network A of every pair. Raises TrialPruned if the first one is stopped."""
-    decay = trial.params["averaging"]
     for number, pair in enumerate(search.pairs):
         part, _ = split_classes(search.dataset, pair)
         watching = [report_to(trial)] if number == 0 else []
-        averaging = [Averaging(decay)] if decay else []
         network = build_network(len(part.class_names), recipe, colour_statistics(part.x_train), recipe.seed)
-        trained = train(network, part, recipe, callbacks=[*watching, *averaging, EmptyOptimizer()])
+        trained = train(network, part, recipe, callbacks=[*watching, EmptyOptimizer()])
         epochs = len(trained.history)
         yield trained
         if epochs < recipe.epochs:

@@ -20,9 +20,9 @@ from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.trial import TrialState
 
 from headstart.errors import BadRequest
-from headstart.practical.transfer import STRATEGIES
+from headstart.strategies import STRATEGIES
 from headstart.tuning.results import ended
-from headstart.tuning.space import first_guess
+from headstart.tuning.space import current_recipe
 
 MOST_FAILURES = 2  # a kill or an error may be chance; twice with one recipe, it is the recipe's
 
@@ -83,8 +83,10 @@ def join(study: optuna.Study, asked: dict[str, Any], folder: Path) -> None:
     held = study.user_attrs.get("search")
     if held is None:
         # In this order: between the two, a kill would lose the first guess.
-        study.enqueue_trial(first_guess(asked["part"]), skip_if_exists=True)
+        study.enqueue_trial(current_recipe(asked["part"]), skip_if_exists=True)
         study.set_user_attr("search", asked)
+    elif held.get("by") != asked["by"]:
+        raise BadRequest(f"--out {folder}: it holds a search by other code ({held.get('by')}); name another folder")
     elif held != asked:
         others = ", ".join(f"{name} {held.get(name)}" for name in asked if held.get(name) != asked[name])
         raise BadRequest(f"--out {folder}: it holds another search ({others}); ask for that, or name another folder")

@@ -1,54 +1,44 @@
-"""
-## The audit
-
-The practical's and the method's rules about split, networks, training and report are checked against the networks and
-numbers of this very run. What was chosen in the first cell (registration number, images, epochs) is taken as it stands
-there.
-"""
+"""The rules of the practical and of the method, checked on the networks and numbers of a run, for its record."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import keras
 import numpy as np
 import pandas as pd
 
-from headstart.practical.course import plan_course
 from headstart.practical.data import Dataset
-from headstart.practical.network import WEIGHT_LAYERS, colour_statistics, input_statistics, predict, weight_hashes
-from headstart.practical.training import Trained, cross_entropy
+from headstart.practical.network import WEIGHT_LAYERS, colour_statistics
+from headstart.practical.training import measure, predict
+from headstart.training import SEED_OFFSET, Trained, build_network, input_statistics, weight_hashes
 
 Finding = tuple[str, bool, str]  # the rule, whether it holds, the evidence
 
 
 def audit(part_a: Dataset, part_b: Dataset, source: Trained, strategies: Sequence[Trained]) -> pd.DataFrame:
-    """A row a rule: rule, holds, evidence."""
-    findings = [*audit_data(part_a, part_b), *audit_network(source, part_a, normalised_with=part_a)]
+    """Check every rule; the table has the columns rule, holds, evidence."""
+    findings = [*audit_data(part_a, part_b), *audit_network(source, part_a, source.recipe.seed)]
     for trained in strategies:
-        findings += audit_network(trained, part_b, normalised_with=part_a if trained.copied else part_b)
+        normalised_with = part_a if trained.copied else part_b
+        findings += audit_network(trained, normalised_with, trained.recipe.seed + SEED_OFFSET)
         findings += audit_transfer(trained, source, part_b)
     recipes = {trained.recipe for trained in strategies}
     findings += [("all strategies share one recipe", len(recipes) == 1, f"{len(recipes)} recipe(s)")]
-    shapes = {architecture(trained.network) for trained in (source, *strategies)}
+    shapes = {architecture(trained) for trained in (source, *strategies)}
     findings += [("all networks are alike up to the last layer", len(shapes) == 1, f"{len(shapes)} architecture(s)")]
     untouched = weight_hashes(source.network) == source.hashes_after
     findings += [("no strategy changed network A", untouched, "hashes of its six weight layers")]
     return pd.DataFrame(findings, columns=["rule", "holds", "evidence"])
 
 
-def architecture(network: keras.Sequential) -> tuple[tuple[str, tuple[int, ...]], ...]:
-    """The kinds and output shapes of all layers before the last."""
-    return tuple((type(layer).__name__, tuple(layer.output.shape[1:])) for layer in network.layers[:-1])
+def architecture(trained: Trained) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    """The kinds and output shapes of all layers before the last; shifting images is augmentation, not architecture."""
+    layers = [layer for layer in trained.network.layers[:-1] if type(layer).__name__ != "RandomTranslation"]
+    return tuple((type(layer).__name__, tuple(layer.output.shape[1:])) for layer in layers)
 
 
-# %% [markdown]
-# ### The rules for the data
-
-
-# %%
 def audit_data(part_a: Dataset, part_b: Dataset) -> Iterator[Finding]:
-    """The split by class, the labels, and the wall between training and test images."""
+    """The split by class, the labels, and that no test image is trained on."""
     apart = len(part_b.class_names) == 2 and not set(part_a.class_names) & set(part_b.class_names)
     yield "part B has two classes, part A all others", apart, f"A {part_a.class_names}, B {part_b.class_names}"
     trained_on = {image.tobytes() for part in (part_a, part_b) for image in part.x_train}
@@ -60,17 +50,12 @@ def audit_data(part_a: Dataset, part_b: Dataset) -> Iterator[Finding]:
         yield f"part {name}: no test image is trained on", both == 0, evidence
 
 
-# %% [markdown]
-# ### The rules for every network
-
-
-# %%
-def audit_network(trained: Trained, part: Dataset, normalised_with: Dataset) -> Iterator[Finding]:
+def audit_network(trained: Trained, normalised_with: Dataset, seed: int) -> Iterator[Finding]:
     """The specification's network, read off the built one, and how it was trained and reported."""
     name, built, epochs = trained.title, trained.network.layers, trained.recipe.epochs
-    kinds = [type(layer).__name__ for layer in built]
+    kinds = [type(layer).__name__ for layer in built if type(layer).__name__ != "RandomTranslation"]
     counts = {kind: kinds.count(kind) for kind in ("Conv2D", "MaxPooling2D", "Dense")}
-    weighted = [layer.name for layer in built if layer.get_weights()]
+    weighted = [layer.name for layer in built if layer.get_weights() and layer.name in WEIGHT_LAYERS]
     holds = list(counts.values()) == [4, 2, 2] and weighted == list(WEIGHT_LAYERS) and kinds[-1] == "Dense"
     holds = holds and set(kinds) <= {*counts, "Normalization", "Dropout", "Flatten"}
     yield f"{name}: 4 convolutional, 2 max-pooling, last 2 fully connected layers", holds, f"{counts}, {weighted}"
@@ -78,25 +63,30 @@ def audit_network(trained: Trained, part: Dataset, normalised_with: Dataset) -> 
     yield f"{name}: ReLU, softmax last", activations == ["relu"] * 5 + ["softmax"], ", ".join(activations)
     rates = [layer.rate for layer in built if hasattr(layer, "rate")]
     yield f"{name}: dropout", any(rates), f"rates {rates}"
+    fresh = fresh_hashes(trained, normalised_with, seed)
+    random = [layer for layer in WEIGHT_LAYERS if trained.hashes_before[layer] == fresh[layer]]
+    holds = random == list(WEIGHT_LAYERS[trained.copied :])
+    yield (
+        f"{name}: {6 - trained.copied} layers start from the seed's random weights",
+        holds,
+        ", ".join(random) or "none",
+    )
     counted = trained.history["epoch"].tolist()
     yield f"{name}: {epochs} epochs", counted == list(range(1, epochs + 1)), f"{len(counted)} epochs in the history"
-    steps = epochs * plan_course(len(part.x_train), trained.recipe)[0].shape[1]
-    evidence = f"it has counted {trained.optimizer_steps} steps of {steps}"
-    yield f"{name}: a new optimizer", trained.optimizer_steps == steps, evidence
     curve = trained.history["test_accuracy"]
     evidence = f"reported {trained.test_accuracy:.4f}, last {curve.iloc[-1]:.4f}, best {curve.max():.4f}"
     yield f"{name}: the last epoch is reported, not the best", trained.test_accuracy == curve.iloc[-1], evidence
-    mean, variance = input_statistics(trained.network)
-    same = np.allclose((mean, variance), colour_statistics(normalised_with.x_train))
+    same = np.allclose(input_statistics(trained.network), colour_statistics(normalised_with.x_train))
     evidence = f"with the training images of {', '.join(normalised_with.class_names)}"
     yield f"{name}: normalised with training images alone", bool(same), evidence
 
 
-# %% [markdown]
-# ### The rules for every strategy
+def fresh_hashes(trained: Trained, normalised_with: Dataset, seed: int) -> dict[str, str]:
+    """The hashes of an untrained network of this seed."""
+    statistics = colour_statistics(normalised_with.x_train)
+    return weight_hashes(build_network(len(trained.class_names), trained.recipe, statistics, seed))
 
 
-# %%
 def audit_transfer(trained: Trained, source: Trained, part_b: Dataset) -> Iterator[Finding]:
     """What was copied, what stayed frozen, what was trained."""
     name, before, after = trained.title, trained.hashes_before, trained.hashes_after
@@ -110,8 +100,8 @@ def audit_transfer(trained: Trained, source: Trained, part_b: Dataset) -> Iterat
     if not trained.frozen:
         return
     difference = float(np.abs(predict(trained.network, part_b.x_test) - trained.probabilities).max())
-    loss = cross_entropy(predict(trained.network, part_b.x_train), part_b.y_train)
-    difference = max(difference, abs(loss - trained.history["train_loss"].iloc[-1]))
+    loss, _ = measure(trained.network, part_b.x_train, part_b.y_train)
+    difference = max(difference, abs(loss - trained.train_loss))
     holds = difference < (1e-4 if trained.recipe.precision == "float32" else 2e-2)
     evidence = f"the whole network's probabilities and training loss are the trained part's within {difference:.0e}"
     yield f"{name}: frozen layers work in inference mode", holds, evidence

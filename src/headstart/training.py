@@ -1,0 +1,248 @@
+"""Training for users of Python, for runs, studies and searches: the practical's functions, checked and recorded."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import keras
+import numpy as np
+
+from headstart.errors import BadRequest
+from headstart.practical import network as practical_network
+from headstart.practical import training as practical
+from headstart.practical.data import Dataset
+from headstart.practical.network import WEIGHT_LAYERS, colour_statistics
+from headstart.practical.transfer import frozen_output
+from headstart.recipes import Recipe
+from headstart.strategies import Strategy
+
+FEATURE_BYTES = 2**30  # features that need more memory than this are kept in a temporary file
+SEED_OFFSET = 10_000  # networks on part B start from other random weights than network A
+
+Rows = list[dict[str, float]]
+Resume = Callable[[keras.Model], Rows]
+
+
+def no_rows(model: keras.Model) -> Rows:
+    """Begin with the first epoch: nothing of the training has been done."""
+    return []
+
+
+@dataclass(frozen=True)
+class Trained(practical.Trained):
+    """A trained network, what was measured of it in inference mode, and how it was trained."""
+
+    recipe: Recipe
+    copied: int  # weight layers that started from the source network
+    frozen: int  # weight layers that were not trained
+    features: str  # how the frozen layers' output was obtained; empty where nothing is frozen
+    hashes_before: dict[str, str]  # of each weight layer, before the first step and
+    hashes_after: dict[str, str]  # after the last
+
+    @property
+    def title(self) -> str:
+        """The name in words."""
+        return practical.TITLES.get(self.name, self.name)
+
+    @property
+    def seconds(self) -> float:
+        """The seconds of training, frozen layers' output included, measuring left out."""
+        return float(self.history["seconds"].iloc[-1])
+
+    @property
+    def test_loss(self) -> float:
+        """Mean cross-entropy on the test images after the last epoch, in nats."""
+        return float(self.history["test_loss"].iloc[-1])
+
+    @property
+    def trainable_parameters(self) -> int:
+        """How many numbers were trained."""
+        return sum(math.prod(weight.shape) for weight in self.network.trainable_weights)
+
+
+class LastEpochOnly(practical.Curves):
+    """Measures the network after the last epoch alone, which then has the only row of the history."""
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
+        """Count the seconds, and measure if no epoch is left."""
+        if epoch + 1 == self.params["epochs"]:
+            super().on_epoch_end(epoch, logs)
+        else:
+            self.seconds += time.perf_counter() - self.began
+
+
+def build_network(
+    classes: int, recipe: Recipe, statistics: tuple[list[float], list[float]], seed: int = 0
+) -> keras.Sequential:
+    """Build the practical's network with new random weights.
+
+    Args:
+        classes: How many outputs it has, at least 2.
+        recipe: Its sizes, dropout, augmentation and precision.
+        statistics: Mean and variance of each colour, in units of 0..255 and their square: see `colour_statistics`.
+        seed: The weights follow from it alone.
+
+    Returns:
+        A network that takes images (n, 32, 32, 3) with values 0 to 255.
+
+    Raises:
+        BadRequest: Fewer than two classes.
+    """
+    if classes < 2:
+        raise BadRequest(f"classes={classes}: give 2 or more")
+    with keras_settings(recipe.precision):
+        return practical_network.build_network(classes, recipe, statistics, seed)
+
+
+def train(
+    network: keras.Sequential,
+    part: Dataset,
+    recipe: Recipe,
+    *,
+    name: str = "a",
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    resume: Resume = no_rows,
+    every_epoch: bool = True,
+) -> Trained:
+    """Train a whole network, and measure it after each epoch.
+
+    Args:
+        network: As `build_network` makes it, with as many outputs as `part` has classes.
+        part: Images uint8 (n, 32, 32, 3) with values 0 to 255, labels from 0 to k - 1.
+        recipe: How to train.
+        name: A name for tables and figures.
+        callbacks: Keras' callbacks; their `logs` hold the epoch's row of the history.
+        resume: Called with the compiled model before the first step. It may restore an earlier state, and returns the
+            rows of the epochs that are done.
+        every_epoch: False measures after the last epoch only.
+
+    Returns:
+        The trained network, which is the one that was given, with its measurements.
+
+    Raises:
+        BadRequest: The network has another number of outputs than the part has classes.
+    """
+    return record(network, part, recipe, Strategy(name, 0, 0), callbacks, resume, every_epoch)
+
+
+def transfer(
+    source: keras.Sequential | practical.Trained | None,
+    strategy: Strategy,
+    part: Dataset,
+    recipe: Recipe,
+    *,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    resume: Resume = no_rows,
+    every_epoch: bool = True,
+    feature_bytes: int = FEATURE_BYTES,
+) -> Trained:
+    """Make a new network for `part`, which starts and is trained as the strategy says; the source is only read.
+
+    Args:
+        source: The network to copy from, or what `train` returned; None where nothing is copied.
+        strategy: How many layers are copied, and how many of those stay fixed.
+        part: Images uint8 (n, 32, 32, 3) with values 0 to 255, labels from 0 to k - 1.
+        recipe: How to train; `shift` must be 0 where layers are frozen.
+        callbacks: Keras' callbacks.
+        resume: As in `train`.
+        every_epoch: As in `train`.
+        feature_bytes: Frozen layers' output that needs more memory than this is kept in a temporary file.
+
+    Returns:
+        The new network with its measurements.
+
+    Raises:
+        BadRequest: The strategy copies and there is no source, or the recipe shifts images before frozen layers.
+    """
+    network_a: Any = source.network if isinstance(source, practical.Trained) else source
+    if strategy.copied and network_a is None:
+        raise BadRequest(f"{strategy}: it copies {strategy.copied} layers, but there is no source network; give one")
+    if strategy.frozen and recipe.shift:
+        raise BadRequest(f"recipe: shift={recipe.shift} with {strategy}: give 0, or freeze no layer")
+    statistics = input_statistics(network_a) if strategy.copied else colour_statistics(part.x_train)
+    network = build_network(len(part.class_names), recipe, statistics, recipe.seed + SEED_OFFSET)
+    for layer in WEIGHT_LAYERS[: strategy.copied]:
+        network.get_layer(layer).set_weights(network_a.get_layer(layer).get_weights())
+    for layer in WEIGHT_LAYERS[: strategy.frozen]:
+        network.get_layer(layer).trainable = False
+    return record(network, part, recipe, strategy, callbacks, resume, every_epoch, feature_bytes)
+
+
+def record(
+    network: keras.Sequential,
+    part: Dataset,
+    recipe: Recipe,
+    strategy: Strategy,
+    callbacks: Sequence[keras.callbacks.Callback],
+    resume: Resume,
+    every_epoch: bool,
+    feature_bytes: int = FEATURE_BYTES,
+) -> Trained:
+    """Train what is not frozen, with the weights' hashes from before and after."""
+    if network.output_shape[-1] != len(part.class_names):
+        outputs, classes = network.output_shape[-1], len(part.class_names)
+        raise BadRequest(f"the network has {outputs} outputs and the part {classes} classes; build one with {classes}")
+    before, features, words = weight_hashes(network), None, ""
+    with keras_settings(recipe.precision):
+        if strategy.frozen:
+            features = frozen_output(network, part, partial(predict_within, feature_bytes))
+            size = sum(view.nbytes for view in features[0])
+            words = f"computed once for 2 views of each image ({size / 1e6:,.0f} MB)"
+        curves = practical.Curves if every_epoch else LastEpochOnly
+        trained = practical.train(network, part, recipe, strategy.name, features, callbacks, resume, curves)
+    how: dict[str, Any] = {"recipe": recipe, "copied": strategy.copied, "frozen": strategy.frozen, "features": words}
+    return Trained(**how, **vars(trained), hashes_before=before, hashes_after=weight_hashes(network))
+
+
+@contextmanager
+def keras_settings(precision: str) -> Iterator[None]:
+    """Work with this precision and channels last, as the notebook does; then set back what the process had."""
+    config = keras.config
+    before = config.dtype_policy(), config.image_data_format()
+    config.set_dtype_policy("mixed_bfloat16" if precision == "bfloat16" else "float32")
+    config.set_image_data_format("channels_last")
+    try:
+        yield
+    finally:
+        config.set_dtype_policy(before[0])
+        config.set_image_data_format(before[1])
+
+
+def input_statistics(network: keras.Sequential) -> tuple[list[float], list[float]]:
+    """Mean and variance of each colour that a network normalises with, in units of 0..255 and their square."""
+    config = network.get_layer("normalise").get_config()
+    return config["mean"], config["variance"]
+
+
+def weight_hashes(network: keras.Sequential) -> dict[str, str]:
+    """SHA-256 (hex) of each weight layer: equal if and only if all its weights are, bit for bit."""
+    hashes = {}
+    for name in WEIGHT_LAYERS:
+        digest = hashlib.sha256()
+        for array in network.get_layer(name).get_weights():
+            digest.update(np.ascontiguousarray(array).data)
+        hashes[name] = digest.hexdigest()
+    return hashes
+
+
+def predict_within(most_bytes: int, network: keras.Model, images: np.ndarray) -> np.ndarray:
+    """The network's output for all images; in a temporary file if it needs more than so many bytes."""
+    first = network.predict_on_batch(images[:250])
+    size = first.nbytes // len(first) * len(images)
+    if size <= most_bytes:
+        return practical.predict(network, images)
+    with tempfile.TemporaryFile(prefix="headstart-features-") as file:
+        os.posix_fallocate(file.fileno(), 0, size)  # a full disk is an OSError now, not a signal later
+        features = np.memmap(file, first.dtype, "r+", shape=(len(images), *first.shape[1:]))
+    for start in range(0, len(images), 250):
+        features[start : start + 250] = network.predict_on_batch(images[start : start + 250])
+    return features
