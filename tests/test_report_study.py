@@ -98,7 +98,7 @@ def test_the_csv_files_are_inside_the_page(study: Path) -> None:
     assert len(page) < 6_000_000
 
 
-def test_a_file_too_large_to_be_inside_is_left_beside(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_too_large_to_be_inside_is_left_next_to_the_page(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("headstart.report.study.MOST_BYTES_INSIDE", 2000)
     page = write_study_report(study).read_text(encoding="utf-8")
     assert "results.csv is beside this page" in page
@@ -138,11 +138,13 @@ def test_the_conclusions_are_all_there(study: Path) -> None:
     )
 
 
-def test_a_loss_that_is_not_finite_is_told(study: Path) -> None:
+def test_a_loss_that_is_not_finite_is_reported(study: Path) -> None:
     results = pd.read_csv(study / "results.csv", dtype={"train_size": str})
     results.loc[0, "test_loss"] = None
     results.to_csv(study / "results.csv", index=False)
-    assert any("The loss of 1 networks is not finite" in told for told in describe_study(study)["conclusions"])
+    assert any(
+        "The loss of 1 networks is not finite" in paragraph for paragraph in describe_study(study)["conclusions"]
+    )
 
 
 def test_a_study_that_is_not_done_says_so(study: Path) -> None:
@@ -179,7 +181,7 @@ def test_a_torn_file_is_refused_by_name(name: str, content: bytes, study: Path) 
 
 
 @pytest.mark.parametrize("name", ["results.csv", "summary.csv", "pairs.csv", "study.json"])
-def test_a_missing_file_is_told_by_name(name: str, study: Path) -> None:
+def test_a_missing_file_is_refused_by_name(name: str, study: Path) -> None:
     (study / name).unlink()
     with pytest.raises(BadRequest, match=name):
         write_study_report(study)
@@ -199,7 +201,9 @@ def test_a_network_that_failed_under_two_names_is_one(study: Path) -> None:
     assert (shown["failed"], shown["trained"]) == (1, len(results) - 2)
 
 
-def test_a_study_without_results_is_to_be_gone_on_with_and_not_done_anew(study: Path) -> None:
+def test_for_a_study_without_results_the_message_says_that_its_command_uses_the_rows_that_are_there(
+    study: Path,
+) -> None:
     (study / "results.csv").unlink()
     with pytest.raises(BadRequest, match="which goes on from its rows"):
         describe_study(study)

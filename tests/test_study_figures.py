@@ -20,12 +20,12 @@ def summary(*rows: dict[str, object]) -> pd.DataFrame:
 
 def intervals(ax: Axes) -> dict[str, list[tuple[float, float, float]]]:
     """Each curve's (low, mean, high) from left to right, in points, by the first word of its legend."""
-    told = {}
+    found = {}
     for bars, label in zip(*ax.get_legend_handles_labels(), strict=True):
         segments = bars.lines[2][0].get_segments()
         of_curve = zip(bars.lines[0].get_ydata(), segments, strict=True)
-        told[label.split(":")[0]] = [(min(ends[:, 1]), mean, max(ends[:, 1])) for mean, ends in of_curve]
-    return told
+        found[label.split(":")[0]] = [(min(ends[:, 1]), mean, max(ends[:, 1])) for mean, ends in of_curve]
+    return found
 
 
 def test_the_depth_figure_has_a_curve_a_kind_of_copy_in_points() -> None:
@@ -40,10 +40,10 @@ def test_the_depth_figure_has_a_curve_a_kind_of_copy_in_points() -> None:
     )
     assert figure is not None
     [ax] = figure.axes
-    told = intervals(ax)
-    assert list(told) == ["AnB", "AnB+"]
-    assert told["AnB"] == [pytest.approx((-2, 1, 3)), pytest.approx((-7, -4, 1))]
-    assert told["AnB+"] == [pytest.approx((1, 2, 4))]
+    found = intervals(ax)
+    assert list(found) == ["AnB", "AnB+"]
+    assert found["AnB"] == [pytest.approx((-2, 1, 3)), pytest.approx((-7, -4, 1))]
+    assert found["AnB+"] == [pytest.approx((1, 2, 4))]
     assert list(ax.get_xticks()) == [1, 5]
     assert "1,000 training images; scratch 90.0%" in figure.get_suptitle()
     assert "made-up images" in figure.get_suptitle()

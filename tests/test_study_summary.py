@@ -82,7 +82,7 @@ def test_a_class_that_is_in_most_pairs_is_named() -> None:
     assert "“cat” is in 3 of 5 pairs: the intervals over pairs of classes may be too narrow." in most
 
 
-def test_a_mean_is_told_from_chance_only_if_it_stands_beside_all_that_was_looked_at() -> None:
+def test_a_means_p_value_is_corrected_for_all_that_was_looked_at() -> None:
     """Three gains have p = 0.046; of two such means the smallest counts twice."""
     gains, none = [0.01, 0.015, 0.022], [0.01, -0.01, 0.0]
     alone = make_results({"cat,dog": gains})
@@ -91,8 +91,8 @@ def test_a_mean_is_told_from_chance_only_if_it_stands_beside_all_that_was_looked
     assert summarise(two)["p"].tolist() == pytest.approx([2 * over_seeds(gains).p, 1.0])
     assert over_seeds(gains).low > 0
     assert "on average it helps" in in_words(alone)[0]
-    [beside] = [paragraph for paragraph in in_words(two) if paragraph.startswith("“A3B”")]
-    assert "on average it makes no difference that can be told from chance" in beside
+    [of_two] = [paragraph for paragraph in in_words(two) if paragraph.startswith("“A3B”")]
+    assert "on average it makes no difference that can be told from chance" in of_two
 
 
 def test_what_the_images_are_and_which_networks_diverged_is_said_first() -> None:
@@ -207,7 +207,7 @@ def test_the_words_begin_with_what_is_missing_and_end_with_how_much_was_looked_a
     assert not in_words(results)[0].startswith("0 of")
 
 
-def test_the_largest_training_set_is_told_by_its_name() -> None:
+def test_the_largest_training_set_is_found_by_its_name() -> None:
     """Means over the pairs and seeds that are there differ, where some are not."""
     images = {"A1B": 200.0, "A2B": 200.67, "A3B+": 200.0, "scratch": 200.0}
     rows = [{"strategy": name, "train_size": "1.0", "train_images": mean} for name, mean in images.items()]
@@ -258,7 +258,7 @@ def chance(pairs: int, seed: int) -> pd.DataFrame:
     return pd.DataFrame({"classes_b": classes, "scratch_accuracy": scratch, "difference": gain})
 
 
-def test_a_correlation_that_chance_makes_is_not_told_as_a_finding() -> None:
+def test_a_correlation_that_comes_from_random_differences_is_not_reported_as_a_finding() -> None:
     found = predict_gain(chance(45, seed=0), CIFAR10_CLASSES)
     assert found is not None
     assert found.difficulty.low > 0
