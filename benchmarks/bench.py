@@ -1,13 +1,15 @@
-"""headstart side by side with a plain Keras script, with PyTorch where it is installed, and with the machine's limit.
+"""Compare headstart with a plain Keras script, with PyTorch if it is installed, and with the machine's limit.
 
-Each arm is a process of its own; in every round the arms take turns, and each ratio is the median over the rounds of
-the other arm's time over ours within one round (more is better). The time of 20 epochs is computed from three: the
-first, with all that comes before it, 18 times the mean of those between, and the last, after which headstart measures
-all training images. The plain script stalls at the end of some epochs and not of others, so more of its epochs are
-measured; with --plain-epochs 20 all of them are. Work is equal: the same images, network, batch size and epochs, and
-the network measured after each epoch on the test images and on as many training images. The others train with Adam on
-the images as they are. Ours has AdamW, mirrors the images and, for network A, shifts them: that takes time, too, which
-counts. PyTorch computes in bfloat16, too, where the processor can.
+Each arm is a separate process. In every round, the arms run one after the other. Each ratio is the other arm's time
+divided by ours within one round (more is better), and the median over the rounds. The time of 20 epochs is computed
+from three parts: the first epoch with everything before it, 18 times the mean of the middle epochs, and the last epoch,
+after which headstart measures all training images. The plain script stalls at the end of some epochs, so more of its
+epochs are measured; with --plain-epochs 20, all of them are.
+
+The work is equal: the same images, network, batch size and epochs. After each epoch, the network is measured on the
+test images and on as many training images. The other arms train with Adam on unchanged images. Ours uses AdamW, mirrors
+the images and, for network A, shifts them; the time for this is included. PyTorch is also measured in bfloat16 if the
+processor has instructions for it.
 
     python benchmarks/bench.py [--quick] [--data PATH] [--rounds N] [--plain-epochs N] [--torch PYTHON]
 
@@ -29,7 +31,7 @@ from pathlib import Path
 import numpy as np
 
 HERE = Path(__file__).parent
-ENVIRONMENT = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"}  # before headstart sets what it needs: the user's own
+ENVIRONMENT = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"}  # the user's own, before headstart changes it
 PHASES = {"a": "network_a", "scratch": "scratch", "last_layer": "last_layer", "two_layers": "two_layers"}
 
 
@@ -38,7 +40,7 @@ def main():
     parser.add_argument("--quick", action="store_true", help="8%% of the images, one round: minutes instead of an hour")
     parser.add_argument("--data", default="auto")
     parser.add_argument("--rounds", type=int)
-    parser.add_argument("--plain-epochs", type=int, help="of the plain script's trainings [default: 8, quick: 3]")
+    parser.add_argument("--plain-epochs", type=int, help="of the plain script [default: 8; with --quick: 3]")
     parser.add_argument("--torch", help="the Python that has PyTorch, if it is not this one")
     options = parser.parse_args()
     rounds = options.rounds or (1 if options.quick else 3)
@@ -69,12 +71,13 @@ def main():
 
 
 def write_parts(data, path, share):
-    """What all arms get, as one .npz: a random share of parts A and B, held out (4, 9), and the network's sizes."""
+    """Write the data of all arms as one .npz: a random share of parts A and B (4 and 9), and the network's sizes."""
+    from headstart.datasets.sources import open_dataset
     from headstart.practical.data import split_classes
     from headstart.practical.recipe import RECIPE_A
-    from headstart.sources import open_dataset
 
-    dataset, _ = open_dataset(data, print)
+    dataset, source = open_dataset(data)
+    print(f"Data: {dataset.name} ({source})")
     arrays = {name: getattr(RECIPE_A, name) for name in ("widths", "units", "dropout")}
     for part, content in zip("ab", split_classes(dataset, (4, 9)), strict=True):
         for kind in ("train", "test"):
@@ -87,7 +90,7 @@ def write_parts(data, path, share):
 
 
 def run(command, python=None):
-    """What the script prints as its last line: {phase: seconds of each epoch, ...}."""
+    """Run a script, and return what its last line contains: {phase: seconds of each epoch, ...}."""
     script, *arguments = command
     command = [python or sys.executable, HERE / script, *arguments]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT)
@@ -95,7 +98,7 @@ def run(command, python=None):
 
 
 def steady(epochs):
-    """The mean of the epochs that are neither the first nor the last; of two, the second."""
+    """Return the mean of the epochs between the first and the last; of two epochs, the second."""
     return statistics.mean(epochs[1:-1] or epochs[1:])
 
 
@@ -108,11 +111,11 @@ def summary(result):
 
 
 def compare(results, images):
-    """The figures of all rounds: medians of what was measured within one round."""
+    """Return the figures of all rounds: medians of what was measured within one round."""
     ours = results["ours"]
 
     def median(figure, *arms):
-        """The median over the rounds of a figure made from these arms' results."""
+        """Return the median over the rounds of a figure that is computed from these arms' results."""
         return round(statistics.median(map(figure, *(results[arm] for arm in arms))), 3)
 
     def ratio(arm, phases):
@@ -144,16 +147,16 @@ def compare(results, images):
 
 
 def flop():
-    """Of an image on its way through the network: there and back, and there only. The image itself has no gradient."""
-    from headstart.cost import layer_work
+    """Count the operations for one image in training and in prediction. (The image itself has no gradient.)"""
     from headstart.practical.recipe import RECIPE_A
+    from headstart.training.cost import layer_work
 
     forward = 2 * layer_work(RECIPE_A)
     return 3 * forward.sum() - forward[0], forward.sum()
 
 
 def table(report):
-    """The medians, an arm a row, and below them the ratios."""
+    """Format the medians, one row for each arm, and the ratios below them."""
     seconds = report["seconds_of_20_epochs"]
     rows = [["seconds of 20 epochs", *PHASES, "all", "peak memory"]]
     for arm in sorted(seconds, key=lambda arm: sum(seconds[arm].values())):
@@ -166,7 +169,7 @@ def table(report):
 
 
 def startup_seconds():
-    """The median time of `headstart --help`, of five."""
+    """Return the median time of `headstart --help` in five trials."""
     command = [Path(sys.executable).with_name("headstart"), "--help"]
     times = []
     for _ in range(5):
@@ -177,7 +180,7 @@ def startup_seconds():
 
 
 def cpu_name():
-    """The processor's name, and which of the instructions that matter here it has."""
+    """Return the processor's name, and which of the relevant instructions it has."""
     info = Path("/proc/cpuinfo")
     if not info.exists():
         return platform.processor() or platform.machine()

@@ -1,4 +1,4 @@
-"""The practical as headstart does it, on the same arrays. Prints the same JSON object as plain_keras.py."""
+"""Run the practical with headstart on the same arrays. Prints the same JSON object as plain_keras.py."""
 
 import argparse
 import json
@@ -9,18 +9,18 @@ from functools import partial
 
 import numpy as np
 
-import headstart.practical  # noqa: F401  before TensorFlow: it asks for the fast kernels
-from headstart.memory import EmptyOptimizer
+import headstart.practical  # noqa: F401  # before TensorFlow: it selects the fast kernels
 from headstart.practical.data import Dataset
 from headstart.practical.network import colour_statistics
-from headstart.precision import choose_precision
-from headstart.recipes import RECIPE_A, RECIPE_B
-from headstart.strategies import STRATEGIES
-from headstart.training import build_network, train, transfer
+from headstart.runtime.memory import FreeOptimizer
+from headstart.runtime.precision import choose_precision
+from headstart.training.recipes import RECIPE_A, RECIPE_B
+from headstart.training.strategies import STRATEGIES
+from headstart.training.trainer import build_network, train, transfer
 
 
-class Clock(EmptyOptimizer):
-    """Notes when each epoch has ended and was measured; when the training is over, it empties the optimizer."""
+class Clock(FreeOptimizer):
+    """Notes when each epoch was measured, and frees the optimizer's variables after the training, as a run does."""
 
     def __init__(self):
         super().__init__()
@@ -31,7 +31,7 @@ class Clock(EmptyOptimizer):
 
 
 def timed(training):
-    """The trained network and each epoch's seconds, the first and last with what comes before and after the epochs."""
+    """Return the network and each epoch's seconds; the first and last include what happens before and after them."""
     clock = Clock()
     trained = training(callbacks=[clock])
     clock.ends[-1] = time.perf_counter()

@@ -1,17 +1,17 @@
-"""What this machine can do at best: operations a second of a large matrix product and of a convolution (64 channels).
+"""Measure the machine's limit: operations per second of a large matrix product and of a convolution (64 channels).
 
-Prints one JSON object: {"matmul": per second, "convolution": per second}, the best of a few tries.
+Prints one JSON object: {"matmul": per second, "convolution": per second}, the best of ten trials.
 """
 
 import json
 import sys
 import time
 
-import headstart.practical  # noqa: F401  before TensorFlow: it asks for the kernels that ours has
+import headstart.practical  # noqa: F401  # before TensorFlow: it selects the same kernels as in ours.py
 
 
 def rate(operations, function, *inputs):
-    """The best operations a second of some tries."""
+    """Return the operations per second of the best of ten trials."""
     function(*inputs)
     rates = []
     for _ in range(10):

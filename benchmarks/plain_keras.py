@@ -1,11 +1,11 @@
-"""The practical as a plain Keras script: what one writes after reading Keras' own guides.
+"""Run the practical with a plain Keras script, as one writes it after reading Keras' own guides.
 
-Float arrays, `model.fit` in float32 with validation data, `trainable = False` for what is frozen, no caching. Images,
-batch size, epochs and network are ours; bench.py writes its sizes into the .npz, too. A network's evaluation is Keras'
-own, on the test images, plus one `evaluate` on as many training images, which our curves show, too. With `--no-stall`
-tf.data's autotuning is off.
+It uses float arrays, `model.fit` in float32 with validation data, `trainable = False` for frozen layers, and no cache.
+Images, batch size, epochs and network are headstart's; bench.py writes the network's sizes into the .npz. Keras
+evaluates the network on the test images. A second `evaluate` uses as many training images, because headstart's curves
+show them, too. With `--no-stall`, the autotuning of tf.data is off.
 
-Prints one JSON object: {phase: [seconds of each epoch, the first with what comes before it], "peak_rss": bytes}.
+Prints one JSON object: {phase: [seconds of each epoch, the first with everything before it], "peak_rss": bytes}.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from keras import layers
 
 
 class Clock(keras.callbacks.Callback):
-    """The seconds from epoch's end to epoch's end, with the evaluation on training images that a curve needs."""
+    """Evaluates on training images after each epoch, as a curve needs it, and notes the time."""
 
     def __init__(self, x, y):
         super().__init__()

@@ -1,6 +1,7 @@
-"""The practical in PyTorch, where that is installed: the same network, images, batch size and measurements.
+"""Run the practical with PyTorch: the same network, images, batch size and measurements.
 
-In float32; with `--bfloat16` as PyTorch's own guide has it, under `torch.autocast`. Prints what plain_keras.py prints.
+It computes in float32; with `--bfloat16` under `torch.autocast`, as in PyTorch's own guide. Prints the same JSON object
+as plain_keras.py.
 """
 
 import argparse
@@ -30,7 +31,7 @@ def weight_layers(model):
 
 
 def fit(model, part, epochs, batch, bfloat16):
-    """Train what requires a gradient; the seconds of each epoch."""
+    """Train what requires a gradient, and return the seconds of each epoch."""
     x_train, y_train, x_test, y_test = part
     start = time.perf_counter()
     optimizer = torch.optim.Adam([weight for weight in model.parameters() if weight.requires_grad])

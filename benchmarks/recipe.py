@@ -1,11 +1,11 @@
-"""The evidence for network A's recipe, on test images: nothing is chosen by it.
+"""Measure network A's recipe on test images, after it was chosen on validation images.
 
     python benchmarks/recipe.py accuracy|ablation OUT [--data PATH] [--seeds 3] [--images 1.0] [--workers 2]
         [--precision auto]
 
-`accuracy` trains the recipe without 4 and 9, without 3 and 5, and on all ten classes; `ablation` trains it without 4
-and 9, each time with one ingredient taken away or changed. Every trained network is a file in OUT, so that the same
-command continues where it stopped; OUT/results.csv has a row for each, and a summary is printed.
+`accuracy` trains the recipe without 4 and 9, without 3 and 5, and on all ten classes. `ablation` trains it without 4
+and 9, each time with one component removed or changed. Every trained network is a file in OUT, so the same command
+continues where it stopped. OUT/results.csv has a row for each network, and a summary is printed.
 """
 
 import argparse
@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from headstart.precision import CHOICES, choose_precision
-from headstart.recipes import RECIPE_A
-from headstart.sources import fingerprint, open_dataset
-from headstart.study.cluster import connect, execute
-from headstart.study.plan import Cell, Network, Plan
-from headstart.study.rows import Rows, table, write_results
-from headstart.study.subsets import few_images
+from headstart.datasets.sources import fingerprint, open_dataset
+from headstart.runtime.precision import CHOICES, choose_precision
+from headstart.study.plan import Condition, NetworkSpec, Plan
+from headstart.study.results import ResultStore, collect_results, write_results
+from headstart.study.scheduler import connect, execute_plan
+from headstart.study.subsets import take_subset
+from headstart.training.recipes import RECIPE_A
 
 ABLATION = {
     "the recipe": {},
@@ -50,38 +50,38 @@ def main():
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--precision", choices=CHOICES, default="auto")
     options = parser.parse_args()
-    dataset, source = open_dataset(options.data, print)
+    dataset, source = open_dataset(options.data)
     if options.images < 1:
-        dataset = few_images(dataset, str(options.images), seed=0)
+        dataset = take_subset(dataset, str(options.images), seed=0)
     print(f"{dataset.name} ({source}), {len(dataset.x_train):,} training images")
     precision, reason = choose_precision(options.precision)
     print(f"Precision: {precision} ({reason})")
 
-    data, cells = fingerprint(dataset), []
+    data, conditions = fingerprint(dataset), []
     for seed in range(options.seeds):
         for name, classes, change in WANTED[options.what]:
             recipe = replace(RECIPE_A, **change, seed=seed, precision=precision)
-            cells.append(Cell(name, Network(classes, seed, recipe, data, part="a")))
-    plan, rows, failures = Plan(tuple(cells)), Rows(options.out), {}
+            conditions.append(Condition(name, NetworkSpec(classes, seed, recipe, data, part="a")))
+    plan, store, failures = Plan(tuple(conditions)), ResultStore(options.out), {}
 
-    def ended(network, error):
+    def on_done(network, error):
         if error:
             failures[network.key] = error
-        print(f"without {network.classes}, seed {network.seed}: {error or 'done'}", flush=True)
+        print(f"without {network.classes}, seed {network.seed}: {error or 'completed'}", flush=True)
 
     with connect(options.workers, None) as client:
-        execute(plan, rows, dataset, client, ended)
-    results = table(plan, rows, failures, dataset.class_names)
+        execute_plan(plan, store, dataset, client, on_done)
+    results = collect_results(plan, store, failures, dataset.class_names)
     write_results(options.out / "results.csv", results)
     print(summary(results).to_string())
 
 
 def summary(results: pd.DataFrame) -> pd.DataFrame:
-    """Mean and spread over the seeds, in percent."""
+    """Return means and standard deviations over the seeds, in percent."""
     results = results.assign(gap=results["train_accuracy"] - results["test_accuracy"])
     groups = results.groupby("strategy", sort=False)
     percent = 100 * groups[["test_accuracy", "train_accuracy", "gap"]].mean()
-    percent["spread"] = 100 * groups["test_accuracy"].std()
+    percent["standard_deviation"] = 100 * groups["test_accuracy"].std()
     percent["seconds"] = groups["seconds"].median()
     percent["seeds"] = groups.size()
     return percent.round(2)

@@ -1,6 +1,6 @@
-"""How time and memory grow with the images, the network's width, the layers that are trained and the strategies.
+"""How time and memory grow with the images, the network's width, the trained layers and the strategies.
 
-Each measurement is a process of its own, so that its peak memory is its own: two epochs, of which the second counts.
+Each measurement is a separate process, because peak memory is a process's. It trains two epochs; the second counts.
 
     python benchmarks/scaling.py [--data PATH]
 
@@ -28,7 +28,7 @@ COLUMNS = ["sweep", "value", "images", "seconds_an_epoch", "seconds_of_features"
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--data", default="auto")
-    parser.add_argument("--one", nargs=2, help="measure one point: sweep and value (this script calls itself so)")
+    parser.add_argument("--one", nargs=2, help="measure one point: sweep and value (used by this script itself)")
     options = parser.parse_args()
     if options.one:
         print(json.dumps(measure(options.data, options.one[0], float(options.one[1]))))
@@ -48,21 +48,21 @@ def main():
 
 
 def measure(data, sweep, value):
-    """A network trained on all ten classes' images, a strategy on two ("frozen"), or the three, again and again."""
+    """Train a network on all ten classes, one strategy on two classes ("frozen"), or all strategies repeatedly."""
     import numpy as np
 
+    from headstart.datasets.sources import open_dataset
     from headstart.practical.data import split_classes
     from headstart.practical.network import colour_statistics
-    from headstart.recipes import RECIPE_A, RECIPE_B
-    from headstart.sources import open_dataset
-    from headstart.strategies import STRATEGIES, Strategy
-    from headstart.training import build_network, train, transfer
+    from headstart.training.recipes import RECIPE_A, RECIPE_B
+    from headstart.training.strategies import STRATEGIES, Strategy
+    from headstart.training.trainer import build_network, train, transfer
 
-    dataset, _ = open_dataset(data, lambda line: None)
+    dataset, _ = open_dataset(data)
     rng = np.random.default_rng(0)
 
     def part(content, images):
-        """So many of its training images, and 500 test images."""
+        """Return this many training images, and 500 test images."""
         train, test = (rng.permutation(len(y)) for y in (content.y_train, content.y_test))
         train, test = train[:images], test[:500]
         kept = (content.x_train[train], content.y_train[train], content.x_test[test], content.y_test[test])
@@ -101,7 +101,7 @@ def plot(results):
         "images": "training images",
         "width": f"width of every convolution (1: {', '.join(map(str, RECIPE_A.widths))})",
         "frozen": "frozen layers (10,000 images; 0: all are trained)",
-        "strategies": "strategies trained one after the other (4,000 images each)",
+        "strategies": "strategies trained in sequence (4,000 images each)",
     }
     for ax, (sweep, label) in zip(axes.flat, labels.items(), strict=True):
         rows = results[results["sweep"] == sweep]

@@ -1,8 +1,8 @@
-"""The stall at the end of an epoch: the same few steps again and again, with tf.data's autotuning and without it.
+"""Show the stall at the end of an epoch: the same few steps repeatedly, with and without tf.data's autotuning.
 
-Each line is one `fit` of one epoch on the same 2,000 images. With autotuning, some take as long as it takes until
-5.11 s (or 10.23 s, 20.47 s, ...) after the epoch's start: a thread of tf.data sleeps that long, and the epoch's end
-waits for it. `python benchmarks/stall.py`
+Each line is one `fit` of one epoch on the same 2,000 images. With autotuning, some epochs last until 5.11 s (or
+10.23 s, 20.47 s, ...) after their start: a thread of tf.data sleeps that long, and the end of the epoch waits for it.
+`python benchmarks/stall.py`
 """
 
 import time
@@ -24,5 +24,5 @@ for autotuning in (True, False):
     for number in range(9):
         start = time.perf_counter()
         model.fit(batches, verbose=0)
-        if number:  # the first traces
+        if number:  # the first includes compilation
             print(f"autotuning {autotuning!s:5}  {time.perf_counter() - start:.2f} s", flush=True)

@@ -5,10 +5,10 @@
     python benchmarks/study.py watch FOLDER PID
 
 `threads` trains network A in one process with two threads, in one with one thread, and in two processes with one thread
-each at the same time, in turn, three times. `scale` does one and the same study with one worker and with two, in turn,
-three times; the results have to be equal. The last line of either is JSON. `watch`, while `headstart study
---out FOLDER` runs as the process PID, notes every five seconds how many networks are trained and how much memory the
-largest worker takes, until the study ends; it writes benchmarks/study-memory.csv and docs/study-memory.png.
+each at the same time. `scale` executes the same study with one worker and with two; the results have to be equal. Both
+do so three times, in alternation, and their last line is JSON. `watch` runs while `headstart study --out FOLDER` runs
+as the process PID. Every five seconds it records the number of trained networks and the memory of the largest worker.
+In the end it writes benchmarks/study-memory.csv and docs/study-memory.png.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from distributed import WorkerPlugin
 HERE = Path(__file__).parent
 ROUNDS = 3
 IMAGES, EPOCHS = 2048, 8  # of the measurement of threads
-SEEDS = 5  # of the study that trains nothing
+SEEDS = 5  # of the study whose workers do nothing
 
 
 def main():
@@ -54,27 +54,31 @@ def main():
             print(json.dumps({**scale(options), **tasks(options["data"])}))
 
 
-def threads(data, precision):
-    """Milliseconds that each process trains on an image of part A, and how much faster two of them are together."""
-    from headstart.recipes import RECIPE_A
-    from headstart.sources import open_dataset
-    from headstart.study.reckon import sample
-    from headstart.study.work import prepare
+def threads(data, precision, images=IMAGES, rounds=ROUNDS):
+    """Measure the milliseconds per image of part A in each process, and how much faster two processes are together."""
+    from headstart.datasets.sources import open_dataset
+    from headstart.study.estimate import timing_sample
+    from headstart.study.task import use_one_thread
+    from headstart.training.recipes import RECIPE_A
 
-    few = sample(open_dataset(data, print).dataset, IMAGES)
+    few = timing_sample(open_dataset(data).dataset, images)
     recipe = replace(RECIPE_A, precision=precision)
-    ways = {"one of two threads": (1, None), "one of one thread": (1, prepare), "each of two": (2, prepare)}
+    ways = {
+        "one of two threads": (1, None),
+        "one of one thread": (1, use_one_thread),
+        "each of two": (2, use_one_thread),
+    }
     milliseconds = {name: [] for name in ways}
-    for number in range(ROUNDS):
+    for number in range(rounds):
         for name, (processes, initializer) in ways.items():
             pools = [ProcessPoolExecutor(1, get_context("spawn"), initializer) for _ in range(processes)]
-            for epochs in (3, EPOCHS):  # first TensorFlow is imported, so that all begin at the same time
+            for epochs in (3, EPOCHS):  # first, TensorFlow is imported, so that all start at the same time
                 trained = [pool.submit(train_a, few, replace(recipe, epochs=epochs)) for pool in pools]
                 seconds = [end.result() for end in trained]
             for pool in pools:
                 pool.shutdown()
             milliseconds[name].append(1000 * statistics.median(chain.from_iterable(seconds)) / len(few.x_train))
-            print(f"round {number + 1} of {ROUNDS}, {name}: {milliseconds[name][-1]:.3f} ms", flush=True)
+            print(f"round {number + 1} of {rounds}, {name}: {milliseconds[name][-1]:.3f} ms", flush=True)
     two = milliseconds.pop("each of two")
     ratios = {
         name: statistics.median(2 * one / each for one, each in zip(taken, two, strict=True))
@@ -84,43 +88,47 @@ def threads(data, precision):
 
 
 def train_a(part, recipe):
-    """In another process: each epoch's seconds, but the first's and the last's, when the other may have ended."""
+    """Return the seconds of each epoch, in another process.
+
+    Without the first and the last epoch, in which the other process may not be training.
+    """
     from headstart.practical.network import colour_statistics
-    from headstart.training import build_network, train
+    from headstart.training.trainer import build_network, train
 
     network = build_network(len(part.class_names), recipe, colour_statistics(part.x_train), seed=0)
     return train(network, part, recipe).history["seconds"].diff().iloc[1:-1].tolist()
 
 
-def scale(asked):
-    """Seconds with one worker and with two, starting them included."""
+def scale(options, rounds=ROUNDS):
+    """Measure the seconds with one worker and with two, including their start."""
     import pandas as pd
 
     seconds, results = {1: [], 2: []}, []
     with tempfile.TemporaryDirectory() as place:
-        for number in range(ROUNDS):
+        for number in range(rounds):
             for workers in seconds:
                 folder = Path(place) / f"{number}-{workers}"
-                seconds[workers].append(do_study(asked, workers, folder))
+                seconds[workers].append(execute(options, workers, folder))
                 results.append(pd.read_csv(folder / "results.csv").drop(columns="seconds"))
-                print(f"round {number + 1} of {ROUNDS}, {workers} worker(s): {seconds[workers][-1]:.0f} s", flush=True)
+                print(f"round {number + 1} of {rounds}, {workers} worker(s): {seconds[workers][-1]:.0f} s", flush=True)
         stored = sum(file.stat().st_size for file in folder.glob("*/*.*"))
     ratio = statistics.median(one / two for one, two in zip(seconds[1], seconds[2], strict=True))
     equal = all(result.equals(results[0]) for result in results)
     return {"networks": len(results[0]), "seconds": seconds, "ratio": ratio, "equal": equal, "bytes_on_disk": stored}
 
 
-def do_study(asked, workers, folder):
-    from headstart.study import check_study, run_study
+def execute(options, workers, folder):
+    """Return the seconds of a study without its page."""
+    from headstart.study.runner import check_study, execute_study
 
-    study = check_study(out=folder, seeds=1, strategies="practical", say=lambda line: None, **asked)
+    study = check_study(out=folder, seeds=1, strategies="practical", **options)
     start = time.monotonic()
-    run_study(study, workers)
+    execute_study(study, lambda folder, content, analysis: None, workers)
     return time.monotonic() - start
 
 
 def watch(folder, pid):
-    """Sample until the process has ended."""
+    """Sample memory until the process has ended."""
     import pandas as pd
     import psutil
 
@@ -137,60 +145,60 @@ def watch(folder, pid):
             sample = {"seconds": round(time.monotonic() - start), "networks": networks, "memory": max(memory)}
             samples.append(sample)
         time.sleep(5)
-    table = pd.DataFrame(samples[:-1])  # the last is taken when the workers have gone
+    table = pd.DataFrame(samples[:-1])  # at the last one, the workers had ended
     table.to_csv(HERE / "study-memory.csv", index=False, lineterminator="\n")
     plot(table).savefig(HERE.parent / "docs" / "study-memory.png", dpi=110)
 
 
-def tasks(data):
-    """Seconds and bytes of a study whose two workers do nothing: what its client, its scheduler and its disk cost."""
-    from headstart.sources import fingerprint, open_dataset
-    from headstart.study.cluster import connect, execute
+def tasks(data, seeds=SEEDS):
+    """Measure a study whose two workers do nothing: the costs of its client, its scheduler and its disk."""
+    from headstart.datasets.sources import fingerprint, open_dataset
     from headstart.study.plan import make_plan
-    from headstart.study.rows import Rows
+    from headstart.study.results import ResultStore
+    from headstart.study.scheduler import connect, execute_plan
 
-    dataset, _ = open_dataset(data, print)
-    plan = make_plan(dataset, fingerprint(dataset), pairs="all", seeds=SEEDS)
+    dataset, _ = open_dataset(data)
+    plan = make_plan(dataset, fingerprint(dataset), pairs="all", seeds=seeds)
     measured = {"bytes_of_the_dataset": dataset.x_train.nbytes + dataset.x_test.nbytes}
     with tempfile.TemporaryDirectory() as folder, connect(2, None) as client:
         client.wait_for_workers(2)
         client.register_plugin(Idle())
-        rows, start = Rows(Path(folder)), time.monotonic()
-        execute(plan, rows, dataset, client, well)
-        measured["seconds_a_pair_and_seed"] = (time.monotonic() - start) / (45 * SEEDS)
+        store, start = ResultStore(Path(folder)), time.monotonic()
+        execute_plan(plan, store, dataset, client, expect_success)
+        measured["seconds_a_pair_and_seed"] = (time.monotonic() - start) / (45 * seeds)
         measured["bytes_of_a_source"] = next(iter((Path(folder) / "sources").iterdir())).stat().st_size
     return measured
 
 
-def well(network, error):
-    """Called at each network's end."""
+def expect_success(network, error):
+    """Fail if a network failed."""
     assert not error, error
 
 
 class Idle(WorkerPlugin):
-    """Lets a worker answer at once with a row, and with weights of a source's shapes."""
+    """Lets a worker return a row at once, and weights with a source's shapes."""
 
     def setup(self, worker):
-        from headstart.recipes import RECIPE_A
-        from headstart.study import work
-        from headstart.training import build_network
+        from headstart.study import task
+        from headstart.training.recipes import RECIPE_A
+        from headstart.training.trainer import build_network
 
         row = dict.fromkeys(("copied", "frozen", "train_images", "test_images"), 0) | {"curve": [0.5] * 20}
         row |= dict.fromkeys(("test_accuracy", "test_loss", "train_accuracy", "train_loss", "seconds"), 0.5)
         statistics = ([0.0] * 3, [1.0] * 3)
 
-        @cache  # not before the worker is prepared, which comes after this
+        @cache  # not yet: the plugin of the study configures TensorFlow later
         def weights():
             return build_network(8, RECIPE_A, statistics, seed=0).get_weights()
 
-        def answer(planned, dataset, source):
-            return row, None if planned.strategy else work.Source(8, planned.recipe, statistics, weights())
+        def answer(spec, dataset, source):
+            return row, None if spec.strategy else task.Source(8, spec.recipe, statistics, weights())
 
-        work.train_network = answer
+        task.train_network = answer
 
 
 def plot(samples):
-    """The largest worker's memory while networks end."""
+    """Plot the memory of the largest worker by the number of trained networks."""
     import matplotlib as mpl
 
     mpl.use("agg")

@@ -1,4 +1,4 @@
-"""What many tests share: a tiny dataset, one tiny finished run, and made-up results. TensorFlow loads on first use."""
+"""What many tests share: a tiny dataset, one tiny run and invented results. TensorFlow is imported on first use."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import gc
 import os
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -15,72 +16,56 @@ import pandas as pd
 import pytest
 from hypothesis import settings
 
+from support.tiny import TinyRun
+
 if TYPE_CHECKING:
     import keras
 
     from headstart.practical.data import Dataset
-    from headstart.recipes import Recipe
-    from headstart.training import Trained
+    from headstart.training.trainer import Trained
+
+pytest_plugins = ["support.runs", "support.studies"]
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# A shell that puts the tests into the background has Ctrl-C ignored, in their subprocesses, too.
+# A shell that starts the tests in the background makes them and their subprocesses ignore Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-# How long an example takes says more of the machine's other work than of ours.
+# The time of one example depends on the other load of the machine more than on our code.
 settings.register_profile("headstart", deadline=None)
 settings.load_profile("headstart")
 
-# A file is one process's: those that take minutes go first, or at the end one process waits for the other.
+# With `--dist loadfile`, one process executes a whole file. Files that take minutes are first, so that no process is
+# left with one of them in the end.
 LONGEST = (
-    *("test_study", "test_tuning", "test_report_pages", "test_runs", "test_training", "test_faults"),
-    *("test_execution", "test_cli", "test_precision", "test_machines"),
+    *("tuning/test_search", "study/test_runner", "study/test_worker", "study/test_scheduler", "report/test_pages"),
+    *(
+        "runs/test_runner",
+        "training/test_trainer",
+        "storage/test_faults",
+        "notebook/test_execute",
+        "practical/test_training",
+        "test_cli",
+    ),
+    *("practical/test_training", "test_workflows", "runtime/test_precision", "runs/test_machines"),
 )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Within a file, their random order stays."""
+    """Put the longest files first; the random order inside a file is kept."""
     place = {name: place for place, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: place.get(item.path.stem, len(LONGEST)))
+    tests = Path(__file__).parent
+    items.sort(key=lambda item: place.get(item.path.relative_to(tests).with_suffix("").as_posix(), len(LONGEST)))
 
 
 def pytest_collection_finish() -> None:
-    """What imports have left is no garbage: no training need look through it (Keras collects after each)."""
+    """Exclude what imports created from garbage collection, because Keras collects after each training."""
     gc.collect()
     gc.freeze()
 
 
-@dataclass(frozen=True, repr=False)
-class TinyRun:
-    """Network A and the practical's three strategies, trained for four epochs on a few hundred digits."""
-
-    part_a: Dataset
-    part_b: Dataset
-    recipe_a: Recipe
-    recipe_b: Recipe
-    source: Trained
-    strategies: tuple[Trained, Trained, Trained]
-    source_weights: list[list[np.ndarray]]  # network A's, after each epoch
-
-    @property
-    def networks(self) -> tuple[Trained, ...]:
-        return (self.source, *self.strategies)
-
-    @property
-    def scratch(self) -> Trained:
-        return self.strategies[0]
-
-    @property
-    def last_layer(self) -> Trained:
-        return self.strategies[1]
-
-    @property
-    def two_layers(self) -> Trained:
-        return self.strategies[2]
-
-
 @pytest.fixture(scope="session")
 def digits() -> Dataset:
-    """Few enough digits to train on in a second; part B has 67 to train on and 29 to test with, both odd on purpose."""
+    """Return so few digits that a training takes a second. Part B has 67 training and 29 test images, both odd."""
     from headstart.practical.digits import load_dataset
 
     whole = load_dataset()
@@ -97,11 +82,11 @@ def digits() -> Dataset:
 def tiny_run(digits: Dataset) -> TinyRun:
     import keras
 
-    from headstart.parts import split_classes
     from headstart.practical.network import colour_statistics
-    from headstart.recipes import Recipe
-    from headstart.strategies import STRATEGIES
-    from headstart.training import build_network, train, transfer
+    from headstart.training.parts import split_classes
+    from headstart.training.recipes import Recipe
+    from headstart.training.strategies import STRATEGIES
+    from headstart.training.trainer import build_network, train, transfer
 
     part_a, part_b = split_classes(digits, (4, 9))
     recipe_a = Recipe(widths=(4, 4, 8, 8), units=16, epochs=4, batch_size=16, learning_rate=1e-2, shift=1)
@@ -116,7 +101,7 @@ def tiny_run(digits: Dataset) -> TinyRun:
 
 @pytest.fixture(scope="session")
 def copy_network() -> Callable[[keras.Model], keras.Model]:
-    """A copy to tamper with: the networks of the tiny run belong to all tests."""
+    """Return a function that copies a network: those of the tiny run belong to all tests and must not change."""
     import keras
 
     def copy(network: keras.Model) -> keras.Model:
@@ -129,9 +114,9 @@ def copy_network() -> Callable[[keras.Model], keras.Model]:
 
 @pytest.fixture
 def make_trained() -> Callable[..., Trained]:
-    """A result made up by hand: which of the test images are classified rightly, and its curves."""
-    from headstart.recipes import Recipe
-    from headstart.training import Trained
+    """Return a function that invents a result: which test images are classified correctly, and its curves."""
+    from headstart.training.recipes import Recipe
+    from headstart.training.trainer import Trained
 
     def make(name: str = "scratch", right: int | list[bool] = 90, of: int = 100, **given: Any) -> Trained:
         is_right = np.arange(of) < right if isinstance(right, int) else np.array(right)

@@ -1,4 +1,4 @@
-"""The benchmark's arithmetic, on times made up by hand. (`make bench` itself takes minutes.)"""
+"""The benchmark's arithmetic on invented times. (`make bench` itself takes minutes.)"""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from headstart import recipes
 from headstart.practical.network import build_network
 from headstart.practical.recipe import RECIPE_A
 
@@ -38,7 +37,7 @@ bench = load("bench")
 
 
 def arm(a: list[float], memory: float = 1e9) -> dict[str, Any]:
-    """Times of one arm: part B's trainings take a tenth of network A's."""
+    """Times of one arm: each network on part B takes a tenth of network A's time."""
     return {"a": a, **{phase: [t / 10 for t in a] for phase in ("scratch", "last_layer", "two_layers")}} | {
         "peak_rss": memory,
         "precision": "float32",
@@ -54,12 +53,12 @@ ROUNDS = {
 }
 
 
-def test_twenty_epochs_are_the_first_eighteen_like_those_between_and_the_last() -> None:
+def test_twenty_epochs_are_the_first_18_middle_ones_and_the_last() -> None:
     assert bench.twenty_epochs([5.0, 2.0, 4.0, 7.0]) == 5 + 18 * 3 + 7
     assert bench.twenty_epochs([5.0, 2.0]) == 5 + 19 * 2
 
 
-def test_a_ratio_is_the_median_of_those_within_a_round() -> None:
+def test_a_ratio_is_the_median_of_the_ratios_within_a_round() -> None:
     report = bench.compare(ROUNDS, {"train": 1000, "test": 100})
     within = [(12 + 19 * 10) / (12 + 18 * 4), (30 + 19 * 20) / (12 + 18 * 5), (12 + 19 * 10) / (6 + 18 * 2)]
     assert report["network_a_ratio"] == report["practical_ratio"] == pytest.approx(sorted(within)[1], abs=1e-3)
@@ -76,7 +75,7 @@ def test_the_plain_script_has_the_recipes_network(tmp_path: Path) -> None:
     arrays = np.load(tmp_path / "parts.npz")
     plain = load("plain_keras").network(8, *(arrays[name].tolist() for name in ("widths", "units", "dropout")))
     ours = build_network(8, RECIPE_A, ([0.0] * 3, [1.0] * 3), seed=0)
-    kinds = ("Conv2D", "MaxPooling2D", "Flatten", "Dropout", "Dense")  # ours has others before the first of these
+    kinds = ("Conv2D", "MaxPooling2D", "Flatten", "Dropout", "Dense")  # ours has other layers before these
     described = [
         [
             (type(layer).__name__, layer.output.shape, getattr(layer, "strides", 0), getattr(layer, "rate", 0))
@@ -88,14 +87,14 @@ def test_the_plain_script_has_the_recipes_network(tmp_path: Path) -> None:
     assert described[0] == described[1]
 
 
-def test_work_is_counted_as_by_hand() -> None:
-    conv1 = 32 * 32 * 9 * 3 * 48  # multiplications; after it and after conv2 the side is halved, in conv4 by the stride
+def test_the_operations_are_as_counted_by_hand() -> None:
+    conv1 = 32 * 32 * 9 * 3 * 48  # multiplications; the side is halved after conv1 and conv2, and in conv4
     others = 16 * 16 * 9 * 48 * 96 + 8 * 8 * 9 * 96 * 192 + 4 * 4 * 9 * 192 * 256 + 4 * 4 * 256 * 512 + 512
     forward = 2 * (conv1 + others)
     assert bench.flop() == (3 * forward - 2 * conv1, forward)
 
 
-def test_what_headstart_does_after_the_last_epoch_counts_too() -> None:
+def test_the_time_after_the_last_epoch_is_included() -> None:
     def training(callbacks: list[Any]) -> str:
         for _ in range(2):
             callbacks[0].on_epoch_end(0)
@@ -107,22 +106,22 @@ def test_what_headstart_does_after_the_last_epoch_counts_too() -> None:
     assert 0 < first < 0.2 <= last
 
 
-def test_each_ablation_is_a_recipe_of_its_own() -> None:
+def test_all_ablations_are_different_recipes() -> None:
     changes = load("recipe").ABLATION.values()
-    assert len({replace(recipes.RECIPE_A, **change) for change in changes}) == len(changes) == 10
+    assert len({replace(RECIPE_A, **change) for change in changes}) == len(changes) == 10
 
 
-def test_pytorch_where_it_was_measured_has_its_ratios_too() -> None:
+def test_pytorchs_ratios_are_reported_if_it_was_measured() -> None:
     report = bench.compare({**ROUNDS, "pytorch": ROUNDS["ours"]}, {"train": 1000, "test": 100})
     assert report["pytorch_ratio"] == report["network_a_pytorch_ratio"] == 1.0
 
 
-def test_the_whole_bench_with_made_up_arms_writes_every_key(tmp_path: Path, monkeypatch, capsys) -> None:
-    def made_up(command: list[str], python: str | None = None) -> dict[str, Any]:
+def test_the_whole_benchmark_with_invented_times_writes_every_key(tmp_path: Path, monkeypatch, capsys) -> None:
+    def invented(command: list[str], python: str | None = None) -> dict[str, Any]:
         kinds = {"ours.py": "ours", "peaks.py": "peaks"}
         return ROUNDS[kinds.get(command[0], "plain")][0]
 
-    monkeypatch.setattr(bench, "run", made_up)
+    monkeypatch.setattr(bench, "run", invented)
     monkeypatch.setattr(bench, "HERE", tmp_path)
     monkeypatch.setattr(bench, "startup_seconds", lambda: 0.2)
     monkeypatch.setattr(sys, "argv", ["bench.py", "--quick", "--data", "digits"])
@@ -138,10 +137,10 @@ def test_the_whole_bench_with_made_up_arms_writes_every_key(tmp_path: Path, monk
     assert "plain" in printed
 
 
-def test_the_plain_arms_run_in_the_users_own_environment() -> None:
-    """What headstart sets for its own TensorFlow is no part of a plain script."""
-    asked = "print('TF_ENABLE_ONEDNN_OPTS' in os.environ, 'TF_ENABLE_ONEDNN_OPTS' in bench.ENVIRONMENT)"
-    code = f"import os, bench, headstart.practical; {asked}"
+def test_the_plain_arms_have_the_users_own_environment() -> None:
+    """A plain script must not have the variables that headstart sets for its own TensorFlow."""
+    output = "print('TF_ENABLE_ONEDNN_OPTS' in os.environ, 'TF_ENABLE_ONEDNN_OPTS' in bench.ENVIRONMENT)"
+    code = f"import os, bench, headstart.practical; {output}"
     own = {name: value for name, value in os.environ.items() if name != "TF_ENABLE_ONEDNN_OPTS"}
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=BENCHMARKS, env=own, capture_output=True, text=True, check=True

@@ -1,4 +1,4 @@
-"""The commands: parse, call, print. Exit status 0 done, 2 the request was wrong, 130 interrupted, 1 anything else."""
+"""The commands: parse, call, print. Exit status: 0 success, 1 failure, 2 invalid request, 130 interrupted."""
 
 from __future__ import annotations
 
@@ -7,48 +7,63 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from headstart.errors import BadRequest, Failed
-from headstart.quiet import import_tensorflow
+import headstart
+from headstart.errors import HeadstartError, InvalidRequest
 
-# TensorFlow's C++ side reports every instruction set it finds; what matters it raises.
+if TYPE_CHECKING:
+    from rich.console import Console
+
+# TensorFlow's C++ code reports every instruction set that it finds. What matters is raised as an error.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-WRONG_REQUEST, INTERRUPTED = 2, 130
-RESUMABLE = {"run", "study", "tune", "data"}  # commands that go on where they were stopped
-EXTRAS = {  # of what may not be installed
+FAILURE, INVALID_REQUEST, INTERRUPTED = 1, 2, 130
+RESUMABLE = {"run", "study", "tune", "data"}
+EXTRAS = {  # the extra that installs each optional package
     **dict.fromkeys(("dask", "distributed"), "study"),
-    **dict.fromkeys(("jupytext", "nbclient", "nbformat"), "notebook"),
+    **dict.fromkeys(("ipykernel", "nbclient"), "notebook"),
     "optuna": "tune",
-    "tensorflow": "cpu",
+    **dict.fromkeys(
+        ("h5py", "jinja2", "keras", "matplotlib", "pandas", "PIL", "plotly", "scipy", "sklearn", "tensorflow"), "cpu"
+    ),
 }
-UsageError: Any = typer.BadParameter.__mro__[1]  # the parser's own class, wherever this version of typer keeps it
+UsageError: Any = typer.BadParameter.__mro__[1]  # its module depends on the version of typer
 
-app = typer.Typer(
-    help="Does a network that has seen other classes get a head start on new ones? A practical on transfer learning.",
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+def show_version(wanted: bool) -> None:
+    """Print the version, and exit."""
+    if wanted:
+        typer.echo(f"headstart {headstart.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main_options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version, and exit.")
+    ] = False,
+) -> None:
+    """Does a network that has seen other classes get a head start on new ones? A practical on transfer learning."""
+
 
 Registration = Annotated[
-    str | None, typer.Argument(help="Registration number: its last two different digits name the held-out classes.")
+    str | None, typer.Argument(help="Registration number. Its last two different digits name the held-out classes.")
 ]
 Data = Annotated[
     str, typer.Option(help="cifar10, digits, auto, or a path: cifar-10-python.tar.gz, its folder, or an image folder.")
 ]
 Classes = Annotated[str | None, typer.Option(help="NAME,NAME: the held-out classes, instead of a registration number.")]
-Seed = Annotated[int, typer.Option(help="Everything random follows from it.")]
+Seed = Annotated[int, typer.Option(help="Determines all random numbers.")]
 Epochs = Annotated[int, typer.Option(help="Passes over the training images, for each network.")]
 Precision = Annotated[str, typer.Option(help="auto, float32 or bfloat16.")]
 RecipeFiles = Annotated[
     list[Path] | None,
-    typer.Option("--recipe", help='JSON: {"a": {...}}, {"b": {...}} or both; may be repeated. tune writes best.json.'),
-]
-Out = Annotated[
-    Path | None, typer.Option(help="The folder for the results.", show_default="runs/<number>-<data>-seed<seed>")
+    typer.Option("--recipe", help='JSON: {"a": {...}}, {"b": {...}} or both; repeatable. tune writes best.json.'),
 ]
 
 
@@ -61,35 +76,25 @@ def run_command(
     epochs: Epochs = 20,
     precision: Precision = "auto",
     recipe: RecipeFiles = None,
-    out: Out = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The folder for the results.", show_default="runs/<number>-<data>-seed<seed>")
+    ] = None,
 ) -> None:
-    """Do the whole practical: train four networks, compare them, and leave a folder with all results.
+    """Do the whole practical: train four networks, compare them, and write a folder with all results.
 
-    Started again with the same arguments, an interrupted run goes on where it stopped.
+    With the same arguments, an interrupted run resumes where it stopped.
     """
-    from rich.console import Console
-    from rich.text import Text
+    from headstart.runtime.display import Display
+    from headstart.training.recipes import read_recipes
+    from headstart.workflows import run
 
-    from headstart.display import Display
-    from headstart.recipes import read_recipes
-    from headstart.request import check_request
-    from headstart.runs import run_request
+    console = make_console()
+    options: dict[str, Any] = {"data": data, "classes": classes, "seed": seed, "epochs": epochs}
+    with Display(console):
+        folder = run(registration, precision=precision, recipes=read_recipes(recipe or ()), out=out, **options)
+    from headstart.report.terminal import show_results  # imports TensorFlow, which is imported by now
 
-    console = Console(soft_wrap=True, highlight=False)
-
-    def say(line: str) -> None:
-        console.print(Text(line))
-
-    recipes = read_recipes(recipe or ())
-    choices: dict[str, Any] = {"classes": classes, "seed": seed, "epochs": epochs, "precision": precision}
-    request = check_request(registration, data=data, out=out, recipes=recipes, say=say, **choices)
-    say(f"Data: {request.dataset.name} ({request.source})")
-    say(f"Precision: {request.recipe_a.precision} ({request.precision_reason})")
-    say(f"Folder: {request.folder}")
-    run_request(request, Display(console))
-    from headstart.tables import show_results  # with TensorFlow, which is imported by now
-
-    show_results(request.folder, console)
+    show_results(folder, console)
 
 
 @app.command("notebook")
@@ -100,48 +105,34 @@ def notebook_command(
     seed: Seed = 0,
     epochs: Epochs = 20,
     precision: Annotated[
-        str, typer.Option(help="float32, bfloat16, or auto: float32, or with --execute whichever is faster here.")
+        str, typer.Option(help="float32, bfloat16, or auto: float32, or with --execute the faster one on this machine.")
     ] = "auto",
     recipe: RecipeFiles = None,
     out: Annotated[Path | None, typer.Option(help="The file.", show_default="practical-<number>.ipynb")] = None,
-    execute: Annotated[bool, typer.Option("--execute", help="Run all cells, too.")] = False,
+    execute: Annotated[bool, typer.Option("--execute", help="Execute all cells, too.")] = False,
     timeout: Annotated[
         int | None, typer.Option(help="Seconds that one cell may take.", show_default="no limit")
     ] = None,
 ) -> None:
-    """Make the hand-in: one notebook that holds all the code and imports nothing of ours."""
-    from rich.console import Console
+    """Make the hand-in: one notebook with all the code, which does not import headstart."""
     from rich.text import Text
 
-    from headstart.display import Display
-    from headstart.execution import execute_notebook
-    from headstart.notebook import build_notebook, check_parameters, write_notebook
-    from headstart.recipes import read_recipes
-    from headstart.store import check_writable, mendable
+    from headstart.runtime.display import Display
+    from headstart.training.recipes import read_recipes
+    from headstart.workflows import make_notebook
 
-    console = Console(soft_wrap=True, highlight=False)
-    if timeout is not None and timeout < 1:
-        raise BadRequest(f"--timeout {timeout}: give at least 1 second, or leave it out for no limit")
-    recipes = read_recipes(recipe or ())
-    parameters = check_parameters(registration, data, classes, seed, epochs, precision, recipes, execute, typer.echo)
-    path = out or Path(f"practical-{parameters.registration}.ipynb")
-    if path.suffix != ".ipynb":
-        raise BadRequest(f"--out {path}: name a file that ends in .ipynb")
-    check_writable(path)
-    notebook = build_notebook(parameters)
-    with mendable(path):
-        if execute:
-            with Display(console) as display:
-                execute_notebook(notebook, path, timeout, display.show)
-        else:
-            write_notebook(notebook, path)
+    console = make_console()
+    options: dict[str, Any] = {"data": data, "classes": classes, "seed": seed, "epochs": epochs}
+    options |= {"precision": precision, "recipes": read_recipes(recipe or ())}
+    with Display(console):
+        path = make_notebook(registration, out=out, execute=execute, timeout=timeout, **options)
     console.print(Text(f"The notebook is {path}"))
 
 
 @app.command("study")
 def study_command(
     pairs: Annotated[str, typer.Option(help="all, N-random, or pairs of classes such as 4,9+cat,dog.")] = "all",
-    seeds: Annotated[int, typer.Option(help="How many seeds: 3 are the seeds 0, 1 and 2.")] = 5,
+    seeds: Annotated[int, typer.Option(help="How many seeds; 3 means seeds 0, 1 and 2.")] = 5,
     strategies: Annotated[
         str, typer.Option(help="practical, depth (AnB, AnB+, BnB, BnB+), or names such as two_layers,A3B+.")
     ] = "practical",
@@ -150,73 +141,47 @@ def study_command(
     ] = "1.0",
     data: Data = "auto",
     images: Annotated[
-        float, typer.Option(help="The fraction of all training images to study with, A's and B's.")
+        float, typer.Option(help="The fraction of all training images to use, part A's and part B's.")
     ] = 1.0,
     epochs: Epochs = 20,
     precision: Precision = "auto",
     recipe: RecipeFiles = None,
     out: Annotated[Path, typer.Option(help="The folder for the results.")] = Path("study"),
     workers: Annotated[
-        int | None, typer.Option(help="Worker processes on this machine, a thread each.", show_default="one a core")
+        int | None,
+        typer.Option(help="Worker processes on this machine, with one thread each.", show_default="one per core"),
     ] = None,
-    scheduler: Annotated[str | None, typer.Option(help="tcp://HOST:PORT of a running Dask cluster, instead.")] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(help="tcp://HOST:PORT of a running Dask cluster, instead of local workers.")
+    ] = None,
     worker_data: Annotated[
         str | None, typer.Option(help="What each worker loads, as --data; by default the images are sent to them.")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be trained and how long.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only print what would be trained, and how long it would take.")
+    ] = False,
 ) -> None:
-    """Many runs: pairs of classes x seeds x strategies x training-set sizes.
+    """Train many networks: pairs of classes x seeds x strategies x sizes of the training set.
 
-    Started again, with the same plan or another, it trains only what is not there yet.
+    The same command again, with the same plan or another one, trains only what is missing.
     """
-    from rich.console import Console
     from rich.text import Text
 
-    from headstart.display import Display
-    from headstart.recipes import read_recipes
-    from headstart.study import check_study, run_study
-    from headstart.study.cluster import usual_workers
+    from headstart.runtime.display import Display
+    from headstart.training.recipes import read_recipes
+    from headstart.workflows import describe_study_plan, run_study
 
-    console = Console(soft_wrap=True, highlight=False)
-
-    def say(line: str) -> None:
-        console.print(Text(line))
-
-    if workers is not None and workers < 1:
-        raise BadRequest(f"--workers {workers}: give at least 1")
-    if scheduler and workers:
-        raise BadRequest(
-            f"--workers {workers}: the workers are those of --scheduler {scheduler}; leave one of the two out"
-        )
-    study = check_study(
-        data=data,
-        images=images,
-        out=out,
-        precision=precision,
-        elsewhere=scheduler is not None,
-        say=say,
-        pairs=pairs,
-        seeds=seeds,
-        strategies=strategies,
-        train_sizes=train_sizes,
-        epochs=epochs,
-        recipes=read_recipes(recipe or ()),
-    )
-    say(f"Data: {study.dataset.name} ({study.source})")
-    if study.others:
-        say(f"Left alone, for they are of another plan, other data or other code: {study.others} rows in {out}")
-    if dry_run:
-        from headstart.study.reckon import reckon
-
-        say(reckon(study.plan, study.missing, study.dataset, 1 if scheduler else workers or usual_workers()))
-        return
-    say(f"Precision: {study.asked['precision']} ({study.asked['precision_reason']})")
-    say(f"To train: {len(study.missing):,} of {len(study.plan.networks):,} networks, into {out}")
-    import_tensorflow()
-    with Display(console) as display:
-        run_study(study, workers, scheduler, display.show, worker_data)
-    say((out / "conclusions.md").read_text(encoding="utf-8"))
-    say(f"Everything is in {out}")
+    console = make_console()
+    options: dict[str, Any] = {"pairs": pairs, "seeds": seeds, "strategies": strategies, "train_sizes": train_sizes}
+    options |= {"data": data, "images": images, "epochs": epochs, "precision": precision}
+    options |= {"recipes": read_recipes(recipe or ()), "out": out, "workers": workers, "scheduler": scheduler}
+    with Display(console):
+        if dry_run:
+            console.print(Text(describe_study_plan(**options)))
+            return
+        run_study(worker_data=worker_data, **options)
+    console.print(Text((out / "conclusions.md").read_text(encoding="utf-8")))
+    console.print(Text(f"Everything is in {out}; open {out / 'report.html'}"))
 
 
 @app.command("tune")
@@ -225,76 +190,63 @@ def tune_command(
     pairs: Annotated[
         str, typer.Option(help="The held-out pairs of classes to search on.", show_default="4,9 for a, 3,5+1,8 for b")
     ] = "",
-    trials: Annotated[int, typer.Option(help="How many recipes to try, those of earlier sittings included.")] = 40,
+    trials: Annotated[int, typer.Option(help="How many recipes to try, including those of earlier calls.")] = 40,
     candidates: Annotated[
         list[str] | None,
-        typer.Option("--try", help='JSON, may be repeated: try the standing recipe so changed first, as {"shift": 2}.'),
+        typer.Option(
+            "--try", help='JSON, repeatable: changes of the current recipe to try first, such as {"shift": 2}.'
+        ),
     ] = None,
-    images: Annotated[float, typer.Option(help="The part of the training images to train on.")] = 0.25,
+    images: Annotated[float, typer.Option(help="The fraction of the training images to train on.")] = 0.25,
     epochs: Epochs = 20,
-    seed: Annotated[
-        int, typer.Option(help="Every training follows from it; which recipes are tried is left to chance.")
-    ] = 0,
+    seed: Annotated[int, typer.Option(help="Determines every training, but not which recipes are tried.")] = 0,
     precision: Precision = "auto",
     data: Data = "auto",
     out: Annotated[Path | None, typer.Option(help="The folder for the results.", show_default="tuning-<part>")] = None,
 ) -> None:
-    """Search the recipe on validation images, which are taken from the training images; the test images are not read.
+    """Search a recipe on validation images, which are taken from the training images. Test images are not used.
 
-    Started again, or several times at once, it goes on where it stopped.
+    The same command continues the search. Several processes can execute it at the same time.
     """
-    import_tensorflow()
-    from headstart.precision import check_precision
-    from headstart.request import check_training
-    from headstart.sources import open_dataset
-    from headstart.store import mendable
-    from headstart.study.plan import check_images, parse_pairs
-    from headstart.tuning import Search, check_folder, hide_test_images, tune
+    from rich.text import Text
+
+    from headstart.runtime.display import Display
+    from headstart.workflows import tune
+
+    console = make_console()
+    options: dict[str, Any] = {"images": images, "epochs": epochs, "seed": seed, "precision": precision, "data": data}
+    with Display(console):
+        folder = tune(part, pairs=pairs, trials=trials, candidates=candidates, out=out, **options)
     from headstart.tuning.results import read_best
 
-    if part not in ("a", "b"):
-        raise BadRequest(f"--part {part}: give a or b")
-    if trials < 1:
-        raise BadRequest(f"--trials {trials}: give at least 1")
-    check_training(epochs, seed)
-    check_images(images)
-    check_precision(precision)
-    folder = out or Path(f"tuning-{part}")
-    check_folder(folder)
-    dataset, source = open_dataset(data, typer.echo)
-    typer.echo(f"{dataset.name} ({source})")
-    chosen = parse_pairs(pairs or {"a": "4,9", "b": "3,5+1,8"}[part], dataset.class_names)
-    search = Search(part, hide_test_images(dataset, images=images), chosen, epochs, seed, precision)
-    with mendable(folder):
-        tune(search, folder, trials, typer.echo, candidates or [])
-    typer.echo(json.dumps(read_best(folder), indent=2))
+    console.print(Text(json.dumps(read_best(folder), indent=2)))
 
 
 @app.command("data")
 def data_command(data: Data = "cifar10") -> None:
-    """Get the data ready (download or decode it once) and say what is there."""
-    from headstart.sources import open_dataset
+    """Prepare the data (download or decode it once), and describe it."""
+    from rich.text import Text
 
-    dataset, source = open_dataset(data, typer.echo)
-    typer.echo(f"{dataset.name} ({source})")
+    from headstart.datasets.sources import open_dataset
+    from headstart.runtime.display import Display
+
+    console = make_console()
+    with Display(console):
+        dataset, source = open_dataset(data)
     train, test, classes = len(dataset.x_train), len(dataset.x_test), len(dataset.class_names)
-    typer.echo(f"{train:,} training and {test:,} test images in {classes} classes")
-    typer.echo(", ".join(f"{number} {name}" for number, name in enumerate(dataset.class_names)))
+    console.print(Text(f"{dataset.name} ({source})"))
+    console.print(Text(f"{train:,} training and {test:,} test images in {classes} classes"))
+    console.print(Text(", ".join(f"{number} {name}" for number, name in enumerate(dataset.class_names))))
 
 
 @app.command("report")
 def report_command(folder: Annotated[Path, typer.Argument(help="The folder of a run or a study.")]) -> None:
-    """Make the report.html of a run or a study anew."""
-    import_tensorflow()
-    from headstart.finished import read_run
-    from headstart.report import write_report, write_study_report
-    from headstart.store import mendable
+    """Write the report.html of a run or a study again."""
+    from rich.text import Text
 
-    with mendable(folder):
-        if (folder / "study.json").exists():
-            typer.echo(write_study_report(folder))
-        else:
-            typer.echo(write_report(folder, read_run(folder)))
+    from headstart.workflows import write_page
+
+    make_console().print(Text(str(write_page(folder))))
 
 
 @app.command("predict")
@@ -302,59 +254,77 @@ def predict_command(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A finished run's folder.")],
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Pictures of any size: JPEG, PNG, WebP...")],
 ) -> None:
-    """Ask a run's four networks what they see in pictures of your own.
+    """Predict the classes of your own pictures with a run's four networks.
 
-    Each picture is turned as its camera says, laid on white where it is transparent, and resized, whole, to 32 x 32.
+    A picture's orientation is applied, transparency is put on white, and it is resized to 32 x 32 without cropping.
     """
+    from headstart.workflows import predict
+
+    content, networks, pictures = predict(run, images)
+    from headstart.report.terminal import show_predictions  # imports TensorFlow, which is imported by now
+
+    show_predictions(content, networks, pictures, make_console(soft_wrap=False))
+
+
+def make_console(soft_wrap: bool = True) -> Console:
+    """Return the console for standard output."""
     from rich.console import Console
 
-    import_tensorflow()
-    from headstart.finished import load_network, read_run
-    from headstart.pictures import read_picture
-    from headstart.tables import show_predictions
-
-    content = read_run(run)
-    pictures = [read_picture(image) for image in images]
-    networks = {name: load_network(run, content, name) for name in content["networks"]}
-    show_predictions(content, networks, dict(zip(images, pictures, strict=True)), Console(highlight=False))
+    return Console(soft_wrap=soft_wrap, highlight=False)
 
 
 def main() -> None:
-    """The console script: run a command and end with its status."""
-    if sys.stderr is None:  # it is closed: else the next file that is opened would get whatever is written there
+    """Run a command, and exit with its status."""
+    if sys.stderr is None:  # it is closed, so the next file to be opened would receive its output
         sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
     sys.exit(status_of(sys.argv[1:]))
 
 
 def status_of(arguments: list[str]) -> int:
-    """Run the command line and return its exit status; errors that are the user's to mend take one line."""
+    """Run the command line, and print errors that the user can fix as one line.
+
+    Args:
+        arguments: The command and its options.
+
+    Returns:
+        The exit status: 0 success, 1 failure, 2 invalid request. An interruption ends the process with 130.
+    """
     try:
         status = app(arguments or ["--help"], standalone_mode=False)
-    except BadRequest as error:
+    except InvalidRequest as error:
+        complain(in_terms_of_the_command(error))
+        return INVALID_REQUEST
+    except HeadstartError as error:
         complain(error)
-        return WRONG_REQUEST
+        return FAILURE
     except UsageError as error:
         complain(f"{error.format_message()} See headstart --help.")
-        return WRONG_REQUEST
+        return INVALID_REQUEST
     except ModuleNotFoundError as error:
-        if error.name not in EXTRAS:
+        package = (error.name or "").partition(".")[0]
+        if package not in EXTRAS:
             raise
-        extra = EXTRAS[error.name]
-        complain(f"{arguments[0]}: {error.name} is not installed; in headstart's folder: pip install '.[{extra}]'")
-        return WRONG_REQUEST
-    except Failed as error:
-        complain(error)
-        return 1
+        extra = EXTRAS[package]
+        complain(f"{arguments[0]}: {package} is not installed; in headstart's folder: pip install '.[{extra}]'")
+        return INVALID_REQUEST
     except (KeyboardInterrupt, typer.Abort):
         status = INTERRUPTED
-    if status == INTERRUPTED:  # typer turns Ctrl-C into this
-        again = "To go on where it stopped" if RESUMABLE & {*arguments[:1]} else "To begin anew"
+    if status == INTERRUPTED:  # typer returns it for Ctrl-C
+        again = "To resume" if RESUMABLE & {*arguments[:1]} else "To start again"
         complain(f"interrupted. {again}: headstart {shlex.join(arguments)}")
         sys.stderr.flush()
-        os._exit(INTERRUPTED)  # TensorFlow's threads would be waited for
+        os._exit(INTERRUPTED)  # without waiting for TensorFlow's threads
     return status if isinstance(status, int) else 0
 
 
+def in_terms_of_the_command(error: InvalidRequest) -> str:
+    """Return an error's message with the option as it is written in a terminal: `--epochs 0`, not `epochs=0`."""
+    if not error.option:
+        return str(error)
+    return f"--{error.option.replace('_', '-')} {error.value}: {error.rule}"
+
+
 def complain(message: object) -> None:
-    """One line on standard error."""
-    print("headstart:", " ".join(str(message).split()), file=sys.stderr)
+    """Print one line to standard error."""
+    line = " ".join(str(message).split())
+    print("headstart:", "".join(letter if letter.isprintable() else "?" for letter in line), file=sys.stderr)

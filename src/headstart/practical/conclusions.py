@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from headstart.practical.evaluation import accuracy_interval
+from headstart.practical.inference import accuracy_interval
 from headstart.practical.training import TITLES, Trained
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.metrics import ConfusionMatrixDisplay, confusion_matrix
 
 from headstart.practical.data import Dataset
-from headstart.practical.evaluation import accuracy_interval
+from headstart.practical.inference import accuracy_interval
 from headstart.practical.training import TITLES, Trained
 
 COLOURS = {"a": "#555555", "scratch": "#0072B2", "last_layer": "#D55E00", "two_layers": "#009E73"}

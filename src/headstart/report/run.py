@@ -1,4 +1,4 @@
-"""What the page of a run shows, from the files of the run alone."""
+"""The page of a run, made from the run's files only."""
 
 from __future__ import annotations
 
@@ -11,16 +11,41 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from headstart.errors import BadRequest
-from headstart.finished import Result, load_network, read_disagreements, read_results
+from headstart.datasets.sources import resolve_auto
+from headstart.errors import InvalidRequest
 from headstart.practical.network import WEIGHT_LAYERS
-from headstart.recipes import recipe_option
-from headstart.report import charts, data_url
-from headstart.sources import settled
+from headstart.report import charts
+from headstart.report.page import data_url, write_page
+from headstart.runs.reader import Result, load_network, read_disagreements, read_results
+from headstart.training.recipes import recipe_option
+
+
+def write_run_page(folder: Path, content: dict[str, Any]) -> Path:
+    """Write `report.html` of a run.
+
+    Args:
+        folder: The run's folder.
+        content: From `read_run`.
+
+    Returns:
+        The page.
+
+    Raises:
+        InvalidRequest: A file of the run is missing or damaged.
+    """
+    return write_page(folder, "run.html", describe_run(folder, content))
 
 
 def describe_run(folder: Path, content: dict[str, Any]) -> dict[str, Any]:
-    """All that the template `run.html` names. Raises BadRequest if a file is missing or torn."""
+    """Return everything that the template `run.html` uses.
+
+    Args:
+        folder: The run's folder.
+        content: From `read_run`.
+
+    Raises:
+        InvalidRequest: A file of the run is missing or damaged.
+    """
     networks = read_results(folder, content)
     strategies = networks[1:]
     confusions = {trained.name: charts.confusion(trained) for trained in networks}
@@ -47,43 +72,57 @@ def describe_run(folder: Path, content: dict[str, Any]) -> dict[str, Any]:
 
 
 def flow(trained: Result) -> Any:
-    """(layer, where its weights came from, what became of them), from the image to the answer."""
+    """Return (layer, "copied" or "new", "frozen" or "trained") for each weight layer, from the first to the last."""
     for number, layer in enumerate(WEIGHT_LAYERS):
         yield layer, "copied" if number < trained.copied else "new", "frozen" if number < trained.frozen else "trained"
 
 
 def describe_disagreements(folder: Path, strategies: list[Result]) -> dict[str, Any]:
-    """How many test images the strategies do not agree on, and, where the run has kept them, the images."""
-    told = np.stack([trained.probabilities.argmax(axis=1) for trained in strategies])
-    count = int((told != told[0]).any(axis=0).sum())
-    kept = read_disagreements(folder)
-    if kept is None:
-        return {"disagreements": [], "disagreement_count": count, "disagreements_kept": False}
+    """Describe the test images for which the strategies predict different classes.
+
+    Args:
+        folder: The run's folder.
+        strategies: The three networks on part B.
+
+    Returns:
+        How many such images there are, and cards for the stored ones.
+
+    Raises:
+        InvalidRequest: The stored images are damaged.
+    """
+    predicted = np.stack([trained.probabilities.argmax(axis=1) for trained in strategies])
+    count = int((predicted != predicted[0]).any(axis=0).sum())
     labels, names = strategies[0].labels, strategies[0].class_names
-    if not set(kept.indices) <= {*range(len(labels))}:
-        raise BadRequest(f"{folder / 'disagreements.npz'}: not of this run; do the run anew")
+    stored = read_disagreements(folder, len(labels))
+    if stored is None:
+        return {"disagreements": [], "disagreement_count": count, "disagreements_stored": False}
     cards = []
-    for index, pixels in zip(*kept, strict=True):
+    for index, pixels in zip(*stored, strict=True):
         answers = [
             {
                 "name": trained.name,
                 "title": trained.title,
-                "says": names[answer],
-                "sure": float(trained.probabilities[index, answer]),
+                "class": names[answer],
+                "probability": float(trained.probabilities[index, answer]),
                 "right": bool(answer == labels[index]),
             }
-            for trained, answer in zip(strategies, told[:, index], strict=True)
+            for trained, answer in zip(strategies, predicted[:, index], strict=True)
         ]
-        card = {"picture": picture(pixels), "number": int(index), "is": names[labels[index]], "answers": answers}
+        card = {"picture": picture(pixels), "number": int(index), "class": names[labels[index]], "answers": answers}
         cards.append(card)
-    return {"disagreements": cards, "disagreement_count": count, "disagreements_kept": True}
+    return {"disagreements": cards, "disagreement_count": count, "disagreements_stored": True}
 
 
 def describe_source(folder: Path, content: dict[str, Any]) -> dict[str, Any]:
-    """Network A's first filters as pictures and its layers; or why they cannot be shown."""
+    """Return network A's first filters as pictures, and its layers; or the reason why they cannot be shown.
+
+    Args:
+        folder: The run's folder.
+        content: From `read_run`.
+    """
     try:
         network = load_network(folder, content, "a")
-    except BadRequest as error:
+    except InvalidRequest as error:
         return {"filters": [], "layers": [], "filter_problem": str(error)}
     kernels = network.get_layer("conv1").get_weights()[0].transpose(3, 0, 1, 2)  # (filters, 3, 3, colours)
     largest = np.maximum(np.abs(kernels).max(axis=(1, 2, 3), keepdims=True), 1e-12)
@@ -92,10 +131,10 @@ def describe_source(folder: Path, content: dict[str, Any]) -> dict[str, Any]:
 
 
 def layer_table(network: Any) -> list[dict[str, Any]]:
-    """A row for each layer: its kind, activation, output shape and number of parameters."""
+    """Return a row for each layer: its kind, activation, output shape and number of parameters."""
     return [
         {
-            "layer": re.sub(r"_\d+$", "", layer.name),  # Keras numbers unnamed layers throughout a process
+            "layer": re.sub(r"_\d+$", "", layer.name),  # Keras numbers unnamed layers across a whole process
             "kind": type(layer).__name__,
             "activation": layer.activation.__name__ if hasattr(layer, "activation") else "",
             "output": " × ".join(map(str, layer.output.shape[1:])),
@@ -106,18 +145,20 @@ def layer_table(network: Any) -> list[dict[str, Any]]:
 
 
 def picture(pixels: np.ndarray) -> str:
-    """uint8 (H, W, 3) as the address of a PNG."""
+    """Return uint8 (height, width, 3) as the address of a PNG."""
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, format="PNG", optimize=True)
     return data_url("image/png", file.getvalue())
 
 
 def command(content: dict[str, Any]) -> str:
-    """What does this run again."""
-    asked = content["request"]
-    data = settled(asked["data"], content["dataset"]["name"])
-    who = [content["registration"]] if content["registration"] else ["--classes", ",".join(content["classes"]["b"])]
+    """Return the command that executes this run again."""
+    request = content["request"]
+    data = resolve_auto(request["data"], content["dataset"]["name"])
+    held_out = (
+        [content["registration"]] if content["registration"] else ["--classes", ",".join(content["classes"]["b"])]
+    )
     epochs, seed = content["networks"]["a"]["epochs"], content["seed"]
-    options = ["--seed", str(seed), "--epochs", str(epochs), "--precision", asked["precision"]]
+    options = ["--seed", str(seed), "--epochs", str(epochs), "--precision", request["precision"]]
     options += recipe_option(content["recipe"])
-    return shlex.join(["headstart", "run", *who, "--data", data, *options])
+    return shlex.join(["headstart", "run", *held_out, "--data", data, *options])

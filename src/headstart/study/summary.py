@@ -1,44 +1,66 @@
-"""What a study's rows say, and how sure that is.
+"""The effects in a study's results, and their uncertainty.
 
-Everything is paired: a strategy's test accuracy minus that from scratch, of the same classes, seed and training images.
-Intervals over pairs of classes (each pair's mean over its seeds) are a jackknife over the classes, which pairs share;
-over the seeds, where there is one pair, they are Student's t. Whether transfer helps on average is corrected for the
-number of strategies and sizes (Holm); whether it helped for one pair is a t-test over its seeds, corrected for the
-number of pairs.
+Everything is paired: a strategy's test accuracy minus that from scratch, with the same classes, seed and training
+images. The effect for one pair of classes is a t-test over its seeds, corrected for the number of pairs (Holm). The
+mean over pairs has a jackknife interval over the classes, because pairs share classes. Its p-value is corrected for the
+number of strategies and sizes. With one pair, the mean is over its seeds (Student's t).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
-from headstart.practical.evaluation import holm
+from headstart.practical.inference import holm
+from headstart.statistics.intervals import Estimate, jackknife_interval, rank_correlation, t_interval
 from headstart.study.closeness import closeness, has_places
 
-TIE = 1e-9  # differences that are closer are equal: shares of images, apart by their last bits alone
 ANIMALS = frozenset({"bird", "cat", "deer", "dog", "frog", "horse"})
 KEYS = ["classes_b", "seed", "train_size"]
 DEPTH = re.compile(r"^(?P<part>[AB])(?P<n>\d)B(?P<plus>\+?)$")
+UNDECIDED = "undecided"
+PAIRS = [
+    *("strategy", "train_size", "classes_b", "seeds", "scratch_accuracy"),
+    *("difference", "low", "high", "p", "verdict"),
+]
+VERDICTS = {"helped": "helped", "hurt": "hurt", "cannot_be_told": UNDECIDED}  # columns of `summary.csv`
+SUMMARY = [
+    *("strategy", "train_size", "train_images", "pairs", "networks", "test_accuracy", "scratch_accuracy"),
+    *("difference", "low", "high", "p", *VERDICTS),
+]
 
 
-class Estimate(NamedTuple):
-    """A value, its 95% interval, and the p-value of its being 0; where chance has no measure, no interval, and 1."""
+@dataclass(frozen=True)
+class Analysis:
+    """Everything that is computed from a study's results, each table once."""
 
-    value: float
-    low: float
-    high: float
-    p: float
+    results: pd.DataFrame  # `results.csv`
+    pairs: pd.DataFrame  # `pairs.csv`
+    summary: pd.DataFrame  # `summary.csv`
+
+
+def analyse(results: pd.DataFrame) -> Analysis:
+    """Compute the effects for each pair and their means.
+
+    Args:
+        results: A row for each trained network, as in `results.csv`.
+    """
+    paired = differences(results)
+    pairs = pair_effects(paired)
+    return Analysis(results, pairs, summarise(paired, pairs))
 
 
 def differences(results: pd.DataFrame) -> pd.DataFrame:
-    """A row a strategy's network that has a partner from scratch: `difference` and `scratch_accuracy` beside it."""
+    """Return a row for each network of a strategy that has a partner from scratch.
+
+    It adds `scratch_accuracy` and `difference`, both from 0 to 1.
+    """
     trained = results[results["test_accuracy"].notna()]
     scratch = trained.loc[trained["strategy"] == "scratch", [*KEYS, "test_accuracy"]]
     others = trained[~trained["strategy"].isin(["scratch", "a", "b"])]
@@ -46,118 +68,46 @@ def differences(results: pd.DataFrame) -> pd.DataFrame:
     return paired.assign(difference=paired["test_accuracy"] - paired["scratch_accuracy"])
 
 
-def is_chance_unknown(values: Sequence[float] | np.ndarray | pd.Series) -> bool:
-    """Whether chance has no measure: there are fewer than two values, or they are equal.
+def pair_effects(paired: pd.DataFrame) -> pd.DataFrame:
+    """Return `pairs.csv`: a row for each pair of classes, strategy and size, with its mean over the seeds.
 
-    Two networks may be better by the same number of test images each: that is a coincidence, not certainty.
-    """
-    return len(values) < 2 or float(np.ptp(values)) < TIE
-
-
-def estimate(value: float, error: float, parts: int) -> Estimate:
-    """From a value and its standard error over so many parts, by Student's t."""
-    if np.isnan(error):
-        return Estimate(value, error, error, 1.0)
-    reach = float(stats.t.ppf(0.975, parts - 1)) * error
-    return Estimate(value, value - reach, value + reach, float(2 * stats.t.sf(abs(value) / error, parts - 1)))
-
-
-def over_seeds(values: Sequence[float] | np.ndarray) -> Estimate:
-    """The mean of one pair's values, one a seed."""
-    error = np.nan if is_chance_unknown(values) else float(np.std(values, ddof=1) / np.sqrt(len(values)))
-    return estimate(float(np.mean(values)), error, len(values))
-
-
-def over_pairs(judged: pd.DataFrame, statistic: Callable[[pd.DataFrame], float]) -> Estimate:
-    """A statistic of a table with a row a pair of classes; for its error each class is left out in turn.
-
-    Classes that are in the same pairs count as one: of pairs that share none, the mean's interval is Student's t. A
-    class that is in all pairs cannot be left out: the interval is then for pairs with it.
-
-    Pairs share classes, and what a class does to one pair it does to the others. Student's t, which takes pairs for
-    independent, holds the true mean in half the cases if what 45 pairs of ten classes differ by is their classes; the
-    jackknife (Arvesen 1969, Jackknifing U-statistics) in 95%, and in 99% if classes have nothing to do with it. A test
-    simulates both, and where it is too narrow: if one class is in most of the pairs, in 87% at worst of what was tried.
-    """
-    classes = judged["classes_b"].str.split(",")
-    others = {tuple(name not in pair for pair in classes) for name in classes.explode()}  # the pairs without each class
-    left = np.array([statistic(judged[list(kept)]) for kept in sorted(others)])
-    left = left[~np.isnan(left)]  # without a class that is in all pairs none is left
-    error = np.nan if is_chance_unknown(left) else float(np.sqrt((len(left) - 1) * np.var(left)))
-    return estimate(statistic(judged), error, len(left))
-
-
-def mean_gain(judged: pd.DataFrame) -> float:
-    """The mean over the pairs; not a number where there is none."""
-    return float(judged["difference"].mean())
-
-
-def difficulty(judged: pd.DataFrame) -> float:
-    """Spearman's rank correlation of gain and error from scratch; not a number where either is always the same."""
-    return -rank_correlation(judged["difference"], judged["scratch_accuracy"])
-
-
-def nearness(judged: pd.DataFrame, class_names: Collection[str]) -> float:
-    """Spearman's rank correlation of gain and how close the pair is in meaning to part A's classes."""
-    return rank_correlation(judged["difference"], closeness_of(judged, class_names))
-
-
-def closeness_of(judged: pd.DataFrame, class_names: Collection[str]) -> pd.Series:
-    """How close each pair is in meaning to part A's classes, from 0 to 1."""
-    near: pd.Series = judged["classes_b"].map(lambda pair: closeness(pair.split(","), class_names))
-    return near
-
-
-def may_predict(judged: pd.DataFrame, class_names: Collection[str]) -> dict[str, pd.Series]:
-    """What may predict each pair's gain, by its name: its error from scratch; of CIFAR-10's classes, closeness, too."""
-    found = {"error from scratch (%)": 100 * (1 - judged["scratch_accuracy"])}
-    if has_places(class_names):
-        found["closeness in meaning to part A's classes"] = closeness_of(judged, class_names)
-    return found
-
-
-def rank_correlation(first: pd.Series, second: pd.Series) -> float:
-    """Spearman's, by pandas, which does not warn where one of them is always the same; it is not a number then."""
-    return float(pd.concat([first, second], axis=1).corr("spearman").to_numpy()[0, 1])
-
-
-def verdicts(paired: pd.DataFrame) -> pd.DataFrame:
-    """`pairs.csv`: a row a pair of classes, strategy and size, with its mean over the seeds and the verdict.
-
-    Differences are shares as in `summary.csv`; `p` is corrected for the number of pairs.
+    Differences are from -1 to 1 (0.01 is one point). `p` is corrected for the number of pairs.
     """
     rows = []
     for (strategy, size), group in paired.groupby(["strategy", "train_size"], sort=False):
         found: list[dict[str, Any]] = []
         for classes, of_pair in group.groupby("classes_b", sort=False):
-            gain = over_seeds(of_pair["difference"].to_numpy())
+            gain = t_interval(of_pair["difference"].to_numpy())
             names = {"strategy": strategy, "train_size": size, "classes_b": classes, "seeds": len(of_pair)}
             scratch = float(of_pair["scratch_accuracy"].mean())
             found.append({**names, "scratch_accuracy": scratch, "difference": gain.value, **gain._asdict()})
         for row, p_value in zip(found, holm([row["p"] for row in found]), strict=True):
             effect = "helped" if row["difference"] > 0 else "hurt"
-            rows.append({**row, "p": p_value, "verdict": effect if p_value < 0.05 else "cannot be told"})
+            rows.append({**row, "p": p_value, "verdict": effect if p_value < 0.05 else UNDECIDED})
     return pd.DataFrame(rows, columns=PAIRS)
 
 
-def summarise(results: pd.DataFrame) -> pd.DataFrame:
-    """`summary.csv`: a row a strategy and size; differences to scratch are shares (0.01 is one point).
+def summarise(paired: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
+    """Return `summary.csv`: a row for each strategy and size.
 
-    `p` is corrected for the number of rows.
+    Differences from scratch are from -1 to 1 (0.01 is one point). `p` is corrected for the number of rows.
+
+    Args:
+        paired: From `differences`.
+        pairs: From `pair_effects`.
     """
-    paired = differences(results)
-    judged = verdicts(paired)
     rows: list[dict[str, Any]] = []
-    for (strategy, size), pairs in judged.groupby(["strategy", "train_size"], sort=False):
+    for (strategy, size), effects in pairs.groupby(["strategy", "train_size"], sort=False):
         group = paired[(paired["strategy"] == strategy) & (paired["train_size"] == size)]
-        gain = over_pairs(pairs, mean_gain) if len(pairs) > 1 else over_seeds(group["difference"].to_numpy())
-        counts = pairs["verdict"].value_counts()
+        several = len(effects) > 1
+        gain = jackknife_interval(effects, mean_gain) if several else t_interval(group["difference"].to_numpy())
+        counts = effects["verdict"].value_counts()
         rows.append(
             {
                 "strategy": strategy,
                 "train_size": size,
                 "train_images": group["train_images"].mean(),
-                "pairs": len(pairs),
+                "pairs": len(effects),
                 "networks": len(group),
                 "test_accuracy": group["test_accuracy"].mean(),
                 "scratch_accuracy": group["scratch_accuracy"].mean(),
@@ -170,60 +120,99 @@ def summarise(results: pd.DataFrame) -> pd.DataFrame:
     return table.assign(p=holm(table["p"].tolist()))
 
 
+def mean_gain(pairs: pd.DataFrame) -> float:
+    """Return the mean difference over the pairs; NaN if there is none."""
+    return float(pairs["difference"].mean())
+
+
 def largest_by_depth(summary: pd.DataFrame) -> pd.DataFrame:
-    """The rows of AnB, AnB+, BnB and BnB+ from the largest training set, with `part`, `n` and `plus` beside them."""
+    """Return the rows of AnB, AnB+, BnB and BnB+ from the largest training set, with columns `part`, `n` and `plus`."""
     parsed = summary["strategy"].str.extract(DEPTH)
     table = pd.concat([summary, parsed.assign(n=pd.to_numeric(parsed["n"]))], axis=1).dropna(subset=["n"])
-    # By the size's name: in a study that is not complete, strategies have their means over other pairs and seeds.
+    # By the size's name, because in an incomplete study, strategies have means over different pairs and seeds.
     sizes = table.groupby("train_size")["train_images"].mean()
     return table[table["train_size"] == sizes.idxmax()] if len(sizes) else table
 
 
-PAIRS = [
-    *("strategy", "train_size", "classes_b", "seeds", "scratch_accuracy"),
-    *("difference", "low", "high", "p", "verdict"),
-]
-VERDICTS = {"helped": "helped", "hurt": "hurt", "cannot_be_told": "cannot be told"}
-SUMMARY = [
-    *("strategy", "train_size", "train_images", "pairs", "networks", "test_accuracy", "scratch_accuracy"),
-    *("difference", "low", "high", "p", *VERDICTS),
-]
-
-
 @dataclass(frozen=True)
 class Predictors:
-    """What goes with transfer's gain over the pairs of classes: rank correlations with their intervals, and kinds.
+    """Relations with the gain over the pairs of classes: rank correlations, and means by kind of pair.
 
-    Gain and difficulty share the network from scratch: its chance alone makes harder pairs seem to gain more.
+    Gain and difficulty share the network from scratch. Its variance alone makes harder pairs seem to gain more.
     """
 
-    difficulty: Estimate  # of gain and error from scratch
-    nearness: Estimate | None  # of gain and closeness in meaning; None unless all are CIFAR-10's
+    difficulty: Estimate  # rank correlation of gain and error from scratch
+    closeness: Estimate | None  # of gain and closeness in meaning; None unless all classes are CIFAR-10's
     kinds: dict[str, tuple[Estimate, int]]  # mean gain, and the number of pairs of each kind
 
 
-def predict_gain(judged: pd.DataFrame, class_names: Collection[str]) -> Predictors | None:
-    """For one strategy's and size's verdicts; None from fewer than five pairs. `class_names` are the dataset's."""
-    if len(judged) < 5:
+def predict_gain(pairs: pd.DataFrame, class_names: Collection[str]) -> Predictors | None:
+    """Estimate what is related to the gain of one strategy at one size.
+
+    Args:
+        pairs: The rows of `pair_effects` for this strategy and size.
+        class_names: All classes of the dataset.
+
+    Returns:
+        The relations; None if there are fewer than five pairs, or nothing varies.
+    """
+    if len(pairs) < 5:
         return None
-    hard = correlation(judged, difficulty)
-    if hard is None:
+    difficulty = correlation(pairs, difficulty_correlation)
+    if difficulty is None:
         return None
     kinds, near = {}, None
     if has_places(class_names):
-        near = correlation(judged, partial(nearness, class_names=class_names))
-        for kind, group in judged.groupby(judged["classes_b"].map(kind_of)):
-            kinds[str(kind)] = (over_pairs(group, mean_gain), len(group))
-    return Predictors(hard, near, kinds)
+        near = correlation(pairs, partial(closeness_correlation, class_names=class_names))
+        for kind, group in pairs.groupby(pairs["classes_b"].map(kind_of_pair)):
+            kinds[str(kind)] = (jackknife_interval(group, mean_gain), len(group))
+    return Predictors(difficulty, near, kinds)
 
 
-def correlation(judged: pd.DataFrame, statistic: Callable[[pd.DataFrame], float]) -> Estimate | None:
-    """A correlation over pairs and its interval, which ends where correlations do; None where nothing varies."""
-    found = Estimate(*np.clip(over_pairs(judged, statistic), -1, 1).tolist())
+def correlation(pairs: pd.DataFrame, statistic: Callable[[pd.DataFrame], float]) -> Estimate | None:
+    """Estimate a correlation over pairs of classes, with a jackknife interval from -1 to 1 at most.
+
+    Args:
+        pairs: Rows of `pairs.csv`.
+        statistic: Takes such a table, and returns the correlation.
+
+    Returns:
+        The estimate; None if nothing varies.
+    """
+    found = Estimate(*np.clip(jackknife_interval(pairs, statistic), -1, 1).tolist())
     return None if np.isnan(found.value) else found
 
 
-def kind_of(classes: str) -> str:
-    """Two animals, two vehicles, or one of each: what is held out is closest to those of its kind left in A."""
+def difficulty_correlation(pairs: pd.DataFrame) -> float:
+    """Return Spearman's rank correlation of gain and error from scratch; NaN if one of them does not vary."""
+    return -rank_correlation(pairs["difference"], pairs["scratch_accuracy"])
+
+
+def closeness_correlation(pairs: pd.DataFrame, class_names: Collection[str]) -> float:
+    """Return Spearman's rank correlation of gain and the pair's closeness in meaning to part A's classes."""
+    return rank_correlation(pairs["difference"], closeness_of_pairs(pairs, class_names))
+
+
+def closeness_of_pairs(pairs: pd.DataFrame, class_names: Collection[str]) -> pd.Series:
+    """Return each pair's closeness in meaning to part A's classes, from 0 to 1."""
+    near: pd.Series = pairs["classes_b"].map(lambda pair: closeness(pair.split(","), class_names))
+    return near
+
+
+def predictor_values(pairs: pd.DataFrame, class_names: Collection[str]) -> dict[str, pd.Series]:
+    """Return possible predictors of each pair's gain, by name: error from scratch and, for CIFAR-10, closeness.
+
+    Args:
+        pairs: `pairs.csv`.
+        class_names: All classes of the dataset.
+    """
+    found = {"error from scratch (%)": 100 * (1 - pairs["scratch_accuracy"])}
+    if has_places(class_names):
+        found["closeness in meaning to part A's classes"] = closeness_of_pairs(pairs, class_names)
+    return found
+
+
+def kind_of_pair(classes: str) -> str:
+    """Return whether a pair of CIFAR-10's classes is two animals, two vehicles, or one of each."""
     animals = sum(name in ANIMALS for name in classes.split(","))
     return {2: "two animals", 1: "an animal and a vehicle", 0: "two vehicles"}[animals]

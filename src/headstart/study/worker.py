@@ -1,4 +1,4 @@
-"""What a worker has in it: a study's dataset, or why it has none, and the task that it gets."""
+"""The state of a worker process: a study's dataset, or the reason for having none, and the task that it executes."""
 
 from __future__ import annotations
 
@@ -10,87 +10,124 @@ from typing import TYPE_CHECKING, Any
 
 from distributed import WorkerPlugin
 
-from headstart.errors import BadRequest
-from headstart.provenance import provenance
-from headstart.quiet import import_tensorflow
-from headstart.sources import fingerprint
+from headstart.datasets.sources import fingerprint
+from headstart.errors import InvalidRequest
+from headstart.practical.data import Dataset
+from headstart.runtime.provenance import provenance
+from headstart.runtime.startup import import_tensorflow
+from headstart.study.plan import NetworkSpec
+from headstart.study.subsets import load_images
 
 if TYPE_CHECKING:
-    from headstart.practical.data import Dataset
-    from headstart.study.plan import Network
-    from headstart.study.work import Source
+    from headstart.study.task import Source
 
-DATASETS: dict[str, Dataset] = {}  # this worker's, by the name of the plugin: a scheduler may have several studies
-REFUSED: dict[str, Refused] = {}  # and why it has none, by the same
-ONE_AT_A_TIME = Lock()  # in a worker of several threads: Keras' random state is one for all of them
+DATASETS: dict[str, Dataset] = {}  # by the plugin's name, because a scheduler may have several studies
+REJECTED: dict[str, WorkerRejected] = {}  # by the plugin's name: the reason why this worker has no dataset
+ONE_AT_A_TIME = Lock()  # in a worker with several threads, because they share Keras' random state
 
 Outcome = tuple[dict[str, Any], "Source | None"]
 
 
-class Refused(Exception):
-    """A worker that cannot do a study's tasks: its address and why."""
+class WorkerRejected(Exception):
+    """A worker cannot execute a study's tasks: its address and the reason."""
 
-    def __init__(self, address: str, why: str):
-        super().__init__(address, why)
-        self.address, self.why = address, why
+    def __init__(self, address: str, reason: str):
+        super().__init__(address, reason)
+        self.address, self.reason = address, reason
 
 
-class Data(WorkerPlugin):
-    """Gives every worker the dataset, also one that joins late or starts anew after a crash.
+class DatasetPlugin(WorkerPlugin):
+    """Gives every worker the dataset, including workers that join late or restart after a crash.
 
-    It refuses a worker whose code is not this process's: rows are kept under what the client says has trained them.
+    It rejects a worker whose code differs from this process', because rows are stored under this code's hash.
+
+    Args:
+        name: The study's name on the scheduler.
+        load: Returns the dataset.
     """
 
     def __init__(self, name: str, load: Callable[[], Dataset]):
-        self.name, self.load, self.by = name, load, provenance()
+        self.name, self.load, self.provenance = name, load, provenance()
 
     def setup(self, worker: Any) -> None:
-        """Called when the worker starts. What it raises reaches the client, or of one that joins late, a log alone."""
-        import_tensorflow()
-        from headstart.study.work import prepare
+        """Load the dataset when the worker starts.
 
-        REFUSED.pop(self.name, None)
+        Dask reports errors to the client. For a worker that joins late, it only logs them.
+
+        Args:
+            worker: Dask's worker.
+
+        Raises:
+            InvalidRequest: The worker has other code.
+        """
+        import_tensorflow()
+        from headstart.study.task import use_one_thread
+
+        REJECTED.pop(self.name, None)
         try:
-            if self.by != provenance():
-                raise BadRequest(
-                    f"--scheduler: the worker {worker.address} has other code ({provenance()}) than this process "
-                    f"({self.by}), and would train other networks; install the same versions on both"
+            if self.provenance != provenance():
+                raise InvalidRequest(
+                    f"the worker {worker.address} has other code ({provenance()}) than this process "
+                    f"({self.provenance}), and would train other networks; install the same versions on both"
                 )
-            prepare()
+            use_one_thread()
             freeze_imports()
             DATASETS[self.name] = self.load()
         except Exception as error:
-            REFUSED[self.name] = Refused(worker.address, str(error))
+            REJECTED[self.name] = WorkerRejected(worker.address, str(error))
             raise
 
     def teardown(self, worker: Any) -> None:
-        """Called when the study has ended: datasets do not pile up in somebody else's workers."""
+        """Remove the dataset when the study ends, so that datasets do not accumulate on a shared cluster."""
         DATASETS.pop(self.name, None)
-        REFUSED.pop(self.name, None)
+        REJECTED.pop(self.name, None)
 
 
 @cache
 def freeze_imports() -> None:
-    """What imports have left is no garbage: no training need look through all of TensorFlow at its end."""
+    """Exempt all imported objects from garbage collection, because it would scan them after each training."""
     gc.collect()
     gc.freeze()
 
 
-def own_copy(data: str, path: str, images: float) -> Dataset:
-    """What a worker loads itself. Raises BadRequest if its fingerprint is not `data`."""
-    from headstart.study import load_images
+def load_own_copy(expected: str, data: str, images: float) -> Dataset:
+    """Load a worker's own copy of the dataset.
 
-    dataset, source = load_images(path, images)
-    if fingerprint(dataset) != data:
-        raise BadRequest(f"--worker-data {path}: a worker has other images there ({source}) than --data names here")
+    Args:
+        expected: The fingerprint of the client's dataset.
+        data: What the worker loads, as in `load_dataset`.
+        images: The fraction of the training images.
+
+    Returns:
+        The dataset, equal to the client's.
+
+    Raises:
+        InvalidRequest: The worker's images are different.
+    """
+    dataset, source = load_images(data, images)
+    if fingerprint(dataset) != expected:
+        rule = f"a worker has other images there ({source}) than the client"
+        raise InvalidRequest(rule, option="worker_data", value=data)
     return dataset
 
 
-def train_on_worker(planned: Network, source: Source | None, study: str) -> Outcome:
-    """The task that a worker gets; `study` is the name of its plugin. Raises Refused."""
-    from headstart.study.work import train_network
+def train_on_worker(spec: NetworkSpec, source: Source | None, study: str) -> Outcome:
+    """Execute a task.
 
-    if study in REFUSED:
-        raise REFUSED[study]
+    Args:
+        spec: What to train.
+        source: The source network, if the strategy copies layers.
+        study: The name of the study's plugin.
+
+    Returns:
+        The network's row, and its weights if it is a source.
+
+    Raises:
+        WorkerRejected: This worker has no dataset.
+    """
+    from headstart.study.task import train_network  # imports TensorFlow, which the plugin has configured
+
+    if study in REJECTED:
+        raise REJECTED[study]
     with ONE_AT_A_TIME:
-        return train_network(planned, DATASETS[study], source)
+        return train_network(spec, DATASETS[study], source)

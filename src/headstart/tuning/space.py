@@ -1,22 +1,22 @@
-"""The recipes among which is searched."""
+"""The space of recipes that is searched."""
 
 from __future__ import annotations
 
 import json
 import warnings
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from headstart.cost import layer_work
-from headstart.errors import BadRequest
-from headstart.recipes import RECIPE_A, RECIPE_B, Recipe
+import optuna
+from optuna.trial import FixedTrial
 
-if TYPE_CHECKING:
-    import optuna
+from headstart.errors import InvalidRequest
+from headstart.training.cost import layer_work
+from headstart.training.recipes import RECIPE_A, RECIPE_B, Recipe
 
-# The network that work is counted by: it has 0.17 of the multiplications of the package's own.
+# The network whose work is 1; it has 0.17 of the multiplications of the package's own.
 STANDARD = replace(RECIPE_A, widths=(32, 32, 64, 64))
-MOST_WORK = 8.0  # times its multiplications: a slower network is not trained; the package's own has 5.7
+MAX_WORK = 8.0  # a network with more is not trained; the package's own has 5.7
 WIDTHS = {
     "-".join(map(str, widths)): widths
     for widths in [
@@ -31,7 +31,12 @@ WIDTHS = {
 
 
 def suggest(trial: optuna.Trial, part: str) -> Recipe:
-    """A recipe from the space that is searched. B has A's network: only its training is open."""
+    """Suggest a recipe. Part B has A's network, so only the training is searched.
+
+    Args:
+        trial: Optuna's trial.
+        part: "a" or "b".
+    """
     training: dict[str, Any] = {
         "learning_rate": trial.suggest_float("learning_rate", 3e-4, 6e-3, log=True),
         "warmup": trial.suggest_float("warmup", 0.05, 0.4),
@@ -39,8 +44,8 @@ def suggest(trial: optuna.Trial, part: str) -> Recipe:
         "label_smoothing": trial.suggest_categorical("label_smoothing", [0.0, 0.05, 0.1]),
         "weight_decay": trial.suggest_categorical("weight_decay", [0.0, 0.01, 0.1]),
         "dropout": tuple(
-            trial.suggest_float(f"dropout_{place}", 0.0, most, step=0.05)
-            for place, most in (("fc1", 0.5), ("fc2", 0.6))
+            trial.suggest_float(f"dropout_{place}", 0.0, highest, step=0.05)
+            for place, highest in (("fc1", 0.5), ("fc2", 0.6))
         ),
     }
     if part == "b":
@@ -55,7 +60,7 @@ def suggest(trial: optuna.Trial, part: str) -> Recipe:
 
 
 def current_recipe(part: str) -> dict[str, Any]:
-    """The parameters of the package's own recipe, with which the search begins."""
+    """Return the parameters of the package's own recipe, which is tried first."""
     recipe = RECIPE_A if part == "a" else RECIPE_B
     fc1, fc2 = recipe.dropout
     parameters: dict[str, Any] = {"dropout_fc1": fc1, "dropout_fc2": fc2}
@@ -67,26 +72,29 @@ def current_recipe(part: str) -> dict[str, Any]:
 
 
 def change_recipe(changes: str, part: str) -> dict[str, Any]:
-    """The parameters of the package's own recipe, some of them changed by JSON such as `{"batch_size": 64}`.
+    """Return the parameters of the package's own recipe with changes.
 
-    Raises BadRequest unless they are parameters that are searched, and values among which is searched.
+    Args:
+        changes: JSON such as '{"batch_size": 64}'.
+        part: "a" or "b".
+
+    Raises:
+        InvalidRequest: A parameter or a value is not in the space that is searched.
     """
-    from optuna.trial import FixedTrial
-
     current = current_recipe(part)
     try:
         changed = json.loads(changes)
         if not isinstance(changed, dict) or changed.keys() - current.keys():
             raise ValueError(f"give an object of some of these: {', '.join(current)}")
-        trial: Any = FixedTrial(current | changed)  # it stands in for a trial
+        trial: Any = FixedTrial(current | changed)  # has the methods of a Trial
         with warnings.catch_warnings():
-            warnings.simplefilter("error", UserWarning)  # a number out of its range, of which Optuna only warns
+            warnings.simplefilter("error", UserWarning)  # for a number out of its range, Optuna only warns
             suggest(trial, part)
     except (ValueError, RecursionError, UserWarning) as error:
-        raise BadRequest(f"--try {changes}: {error}") from None
+        raise InvalidRequest(str(error), option="try", value=changes) from None
     return current | changed
 
 
 def relative_work(recipe: Recipe) -> float:
-    """Multiplications of a recipe's network, as a part of the standard one's."""
+    """Return the multiplications of a recipe's network, relative to the standard one."""
     return float(layer_work(recipe).sum() / layer_work(STANDARD).sum())

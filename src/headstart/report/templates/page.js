@@ -19,7 +19,7 @@ function draw(chart) {
   return Plotly.react(chart, traces, layout, { displayModeBar: false, doubleClick: false, responsive: true });
 }
 
-// Checkboxes: which traces of their charts are shown. A trace's `meta` says what it belongs to.
+// Checkboxes select the visible traces of their charts. A trace's `meta` says what it belongs to.
 function isShown(id, meta) {
   const boxes = document.querySelectorAll(`[data-toggles~="${id}"] input:not(:checked)`);
   return ![...boxes].some((box) => box.value === meta?.[box.name]);
@@ -30,7 +30,7 @@ for (const fieldset of document.querySelectorAll("[data-toggles]")) {
   });
 }
 
-// A choice of the figures that charts show: chart `map` with choice 3 shows figure `map-3`.
+// A select element chooses the figures of its charts: chart `map` with value 3 shows figure `map-3`.
 for (const select of document.querySelectorAll("[data-chooses]")) {
   select.addEventListener("change", () => {
     for (const id of select.dataset.chooses.split(" ")) {
@@ -41,7 +41,7 @@ for (const select of document.querySelectorAll("[data-chooses]")) {
   });
 }
 
-// A click on a cell of a chart chooses what its `customdata` says.
+// A click on a cell of a chart selects the value in its `customdata`.
 function listen() {
   for (const select of document.querySelectorAll("[data-clicked]")) {
     document.getElementById(select.dataset.clicked).on("plotly_click", ({ points: [{ customdata }] }) => {
@@ -51,7 +51,7 @@ function listen() {
   }
 }
 
-// Table rows that hold every word of a search.
+// A search shows the table rows that contain every word.
 for (const input of document.querySelectorAll("[data-searches]")) {
   const rows = [...document.getElementById(input.dataset.searches).tBodies[0].rows];
   input.addEventListener("input", () => {
@@ -63,7 +63,7 @@ for (const input of document.querySelectorAll("[data-searches]")) {
   });
 }
 
-// Columns sort by their numbers where they have some, else by their texts; once more, the other way round.
+// A click on a heading sorts by numbers if the column has some, otherwise by text. A second click reverses the order.
 for (const button of document.querySelectorAll(".sortable button")) {
   const column = button.parentElement;
   button.addEventListener("click", () => {
@@ -81,7 +81,7 @@ for (const button of document.querySelectorAll(".sortable button")) {
   });
 }
 
-// A choice of disagreements: all, or those that a strategy has right or wrong.
+// A filter of images: all, or those that a strategy classifies correctly or wrongly.
 for (const select of document.querySelectorAll("[data-filters]")) {
   const section = document.getElementById(select.dataset.filters);
   const items = [...section.querySelectorAll("[data-right]")];
@@ -95,7 +95,7 @@ for (const select of document.querySelectorAll("[data-filters]")) {
   });
 }
 
-// On paper nothing can be opened, and a chart has the paper's width. (More pictures would fill it: who opens them gets them.)
+// For printing, all details are opened (except for more pictures), and charts get the width of the paper.
 let closed = [];
 window.addEventListener("beforeprint", () => {
   closed = [...document.querySelectorAll("details:not([open], #more)")];

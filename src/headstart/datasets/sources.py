@@ -1,0 +1,168 @@
+"""Load the dataset that `data` names. The practical's loaders trust their input, so this module checks it first."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from headstart.datasets.cifar10 import BATCHES, REMEDY, read_archive, read_folder
+from headstart.datasets.download import CIFAR10, Archive, DownloadFailed, archive_lock, download_cifar10, is_archive
+from headstart.datasets.image_folder import read_images
+from headstart.errors import InvalidRequest, ResourceError
+from headstart.practical.data import Dataset
+from headstart.runtime.startup import import_tensorflow
+
+logger = logging.getLogger(__name__)
+
+CHOICES = (
+    "give cifar10, digits, auto, or a path: cifar-10-python.tar.gz, the folder unpacked from it, "
+    "or an image folder train/<class>/*, test/<class>/*"
+)
+
+
+class Opened(NamedTuple):
+    """A dataset, and where its images come from, in words (`run.json`: dataset.source)."""
+
+    dataset: Dataset
+    source: str
+
+
+def load_dataset(data: str = "auto") -> Dataset:
+    """Load images and labels.
+
+    Args:
+        data: "cifar10", "digits", "auto" or a path. "cifar10" is read from Keras' cache or downloaded. "digits" is
+            scikit-learn's. "auto" is CIFAR-10 or, without a network, the digits with a warning. A path is CIFAR-10's
+            archive, its folder, or an image folder.
+
+    Returns:
+        Images uint8 (n, 32, 32, 3) with values 0 to 255, labels int64 (n,) from 0, and the names of the classes.
+
+    Raises:
+        InvalidRequest: Nothing has this name, or it is damaged, of another kind, or empty.
+        ResourceError: CIFAR-10 cannot be downloaded or stored.
+    """
+    return open_dataset(data).dataset
+
+
+def open_dataset(data: str, archive: Archive = CIFAR10) -> Opened:
+    """Load a dataset like `load_dataset`, and describe its source.
+
+    Args:
+        data: As in `load_dataset`.
+        archive: CIFAR-10's archive.
+
+    Returns:
+        The dataset, and where its images come from.
+
+    Raises:
+        InvalidRequest: Nothing has this name, or it is damaged, of another kind, or empty.
+        ResourceError: CIFAR-10 cannot be downloaded or stored.
+    """
+    source = "embedded in scikit-learn"
+    if data in ("cifar10", "auto"):
+        try:
+            return open_cifar10(archive)
+        except DownloadFailed as error:
+            if data == "cifar10":
+                raise
+            source += "; NOT CIFAR-10, because that could not be downloaded"
+            logger.warning("these are scikit-learn's DIGITS, NOT CIFAR-10, because %s", error)
+    if data in ("digits", "auto"):
+        from headstart.practical import digits  # imports scikit-learn
+
+        return Opened(digits.load_dataset(), source)
+    try:
+        dataset, source = open_path(Path(data).expanduser(), archive)
+    except InvalidRequest as error:
+        raise InvalidRequest(printable(error.rule), option=error.option, value=error.value) from error
+    except (OSError, RuntimeError) as error:  # RuntimeError: "~somebody" has no home
+        rule = f"cannot be read ({printable(str(error))}): {CHOICES}"
+        raise InvalidRequest(rule, option="data", value=data) from error
+    return Opened(dataset, printable(source))
+
+
+def printable(line: str) -> str:
+    """Escape unprintable characters, because file names and other programs' messages can contain them."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in line)
+
+
+def resolve_auto(data: str, name: str) -> str:
+    """Return the `data` value that gives the same dataset again: for "auto", what it found.
+
+    Args:
+        data: The value that was requested.
+        name: The name of the dataset that was loaded for it.
+    """
+    if data != "auto":
+        return data
+    return "digits" if name.startswith("scikit-learn digits") else "cifar10"
+
+
+def fingerprint(dataset: Dataset) -> str:
+    """Hash all images, labels and class names.
+
+    Returns:
+        The SHA-256 (hex), which is the same for the same data from any source.
+    """
+    digest = hashlib.sha256(json.dumps(dataset.class_names).encode())
+    for array in (dataset.x_train, dataset.y_train, dataset.x_test, dataset.y_test):
+        digest.update(f"{array.dtype.str} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def open_cifar10(archive: Archive) -> Opened:
+    """Load CIFAR-10 with Keras from its cache, and download it first if necessary.
+
+    Raises:
+        DownloadFailed: It cannot be downloaded or stored.
+        ResourceError: It cannot be unpacked.
+    """
+    file = download_cifar10(archive)
+    import_tensorflow()
+    from headstart.practical import cifar10  # imports Keras, which is slow, so only after the download
+
+    try:
+        with archive_lock():  # Keras unpacks the archive for every load, over the same files
+            dataset = cifar10.load_dataset()
+    except OSError as error:
+        problem = f"CIFAR-10 cannot be unpacked there ({error.strerror or error})"
+        raise ResourceError(f"{file.parent}: {problem}: free some space, set KERAS_HOME, or use the digits") from error
+    return Opened(dataset, f"keras.datasets.cifar10 ({file}, SHA-256 checked)")
+
+
+def open_path(path: Path, archive: Archive) -> Opened:
+    """Load the official archive, CIFAR-10's unpacked batches (here or one folder below), or an image folder.
+
+    Args:
+        path: A file or folder.
+        archive: The size and hash of the official archive.
+
+    Returns:
+        The dataset, and where its images come from.
+
+    Raises:
+        InvalidRequest: There is nothing at this path, or it is damaged or of another kind.
+    """
+    if path.is_file():
+        if not is_archive(path, archive):
+            problem = f"damaged, or not the official archive of {archive.size:,} bytes ({path.stat().st_size:,} bytes)"
+            raise InvalidRequest(f"{path}: {problem}: {REMEDY}")
+        return Opened(read_archive(path), f"{path} (the official archive, SHA-256 checked)")
+    if batches := find_batches(path):
+        return Opened(read_folder(batches), f"{batches} (unpacked batches of CIFAR-10)")
+    if path.is_dir():
+        return Opened(read_images(path.resolve()), f"image folder {path.resolve()}")
+    raise InvalidRequest(f"no such name, file or folder: {CHOICES}", option="data", value=path)
+
+
+def find_batches(path: Path) -> Path | None:
+    """Return the folder of CIFAR-10's unpacked batches: this one, the one inside it, or None."""
+    places = (path, path / "cifar-10-batches-py")
+    return next((place for place in places if any((place / name).is_file() for name in BATCHES)), None)

@@ -1,0 +1,1 @@
+"""The hand-in: build the notebook from `practical/`, and execute it."""

@@ -1,0 +1,1 @@
+"""The machine: how TensorFlow starts, precision, memory, provenance and progress."""

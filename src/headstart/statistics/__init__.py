@@ -1,0 +1,1 @@
+"""Estimates with intervals, over seeds and over pairs of classes."""

@@ -1,0 +1,1 @@
+"""The practical's functions with checked arguments, a record of what was done, and resuming."""

@@ -1,0 +1,361 @@
+"""The functions behind the command line and the Python API: check a request, execute it, and write its page.
+
+Modules that import TensorFlow, pandas or other large packages are imported inside functions, after the request was
+checked. So `--help` and a refused request take less than a second.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from headstart.datasets.sources import find_batches, open_dataset, printable, resolve_auto
+from headstart.errors import InvalidRequest
+from headstart.options import (
+    check_count,
+    check_held_out,
+    check_images,
+    check_precision,
+    check_training,
+    held_out_in,
+    resolve_precision,
+)
+from headstart.runs.reader import load_network, read_run
+from headstart.runs.request import check_request
+from headstart.runtime.startup import import_tensorflow
+from headstart.storage.files import check_writable, user_fixable
+from headstart.training.recipes import RECIPE_A, RECIPE_B, Recipes, check_recipes
+
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+
+    from headstart.notebook.build import Parameters
+
+logger = logging.getLogger(__name__)
+
+
+def run(
+    registration: str | None = None,
+    *,
+    data: str = "auto",
+    classes: str | None = None,
+    seed: int = 0,
+    epochs: int = 20,
+    precision: str = "auto",
+    out: str | Path | None = None,
+    recipes: Recipes = (RECIPE_A, RECIPE_B),
+) -> Path:
+    """Do the whole practical, and write a folder with all results. An interrupted run resumes.
+
+    Args:
+        registration: The registration number, whose last two different digits name the held-out classes.
+        data: "cifar10", "digits", "auto" or a path: see `load_dataset`.
+        classes: Two class names such as "cat,dog", instead of a registration number.
+        seed: From 0 to 2**31 - 1. Everything random is determined by it.
+        epochs: Passes over the training images, for each network, at least 1.
+        precision: "float32", "bfloat16", or "auto": the faster one on this machine.
+        out: The folder; by default `runs/<number>-<data>-seed<seed>`.
+        recipes: Part A's and part B's; `epochs`, `seed` and `precision` replace theirs.
+
+    Returns:
+        The folder. `read_run` reads it.
+
+    Raises:
+        InvalidRequest: An argument is invalid, or the folder contains something else.
+        ResourceError: The disk is full, the download failed, or a checkpoint is damaged.
+    """
+    options: dict[str, Any] = {"classes": classes, "seed": seed, "epochs": epochs, "precision": precision}
+    request = check_request(registration, data=data, out=out, recipes=recipes, **options)
+    import_tensorflow()
+    from headstart.runs.runner import execute_run
+
+    folder = execute_run(request)
+    if not (folder / "report.html").exists():
+        write_page(folder)
+    return folder
+
+
+def write_page(folder: str | Path) -> Path:
+    """Write `report.html` of a finished run, or of a study, from the files in its folder.
+
+    Args:
+        folder: The folder of a run or of a study.
+
+    Returns:
+        The page.
+
+    Raises:
+        InvalidRequest: The folder contains neither, or a file is missing or damaged.
+        ResourceError: The page cannot be written.
+    """
+    folder = Path(folder)
+    is_study = (folder / "study.json").exists()
+    content = {} if is_study else read_run(folder)
+    import_tensorflow()
+    with user_fixable(folder):
+        if is_study:
+            from headstart.report.study import rewrite_study_page
+
+            return rewrite_study_page(folder)
+        from headstart.report.run import write_run_page
+
+        return write_run_page(folder, content)
+
+
+def predict(folder: str | Path, pictures: list[Path]) -> tuple[dict[str, Any], dict[str, keras.Model], dict[Path, Any]]:
+    """Load a run's networks and a user's own pictures.
+
+    Args:
+        folder: A finished run's folder.
+        pictures: Files of any size: JPEG, PNG, WebP, GIF, BMP, TIFF or PPM.
+
+    Returns:
+        The run (see `read_run`), its networks by name, and the pictures as uint8 (32, 32, 3) by file.
+
+    Raises:
+        InvalidRequest: There is no finished run, or a picture cannot be read.
+    """
+    from headstart.datasets.pictures import read_picture
+
+    content = read_run(folder)
+    images: dict[Path, np.ndarray] = {picture: read_picture(picture) for picture in pictures}
+    import_tensorflow()
+    return content, {name: load_network(Path(folder), content, name) for name in content["networks"]}, images
+
+
+def check_notebook(
+    registration: str | None = None,
+    *,
+    data: str = "cifar10",
+    classes: str | None = None,
+    seed: int = 0,
+    epochs: int = 20,
+    precision: str = "auto",
+    recipes: Recipes = (RECIPE_A, RECIPE_B),
+    execute: bool = False,
+) -> Parameters:
+    """Check a notebook's options by the same rules as those of a run, and return its parameters.
+
+    The dataset is opened only if it is needed: to execute the notebook, to find class names, or to check a folder.
+
+    Args:
+        registration: The registration number.
+        data: "cifar10", "digits", "auto" or the path of an image folder.
+        classes: Two class names, instead of a registration number; they become the digits that name them.
+        seed: From 0 to 2**31 - 1.
+        epochs: At least 1.
+        precision: "float32", "bfloat16" or "auto": float32 or, if it is executed, the faster one on this machine.
+        recipes: Part A's and part B's.
+        execute: Whether the notebook will be executed here.
+
+    Returns:
+        The notebook's parameters.
+
+    Raises:
+        InvalidRequest: An option is invalid, or `data` is something that the notebook cannot read.
+    """
+    from headstart.notebook.build import CHOICES, LOADERS, Parameters  # jupytext is slow to import
+
+    check_held_out(registration, classes)
+    check_training(epochs, seed)
+    check_precision(precision)
+    check_recipes(*recipes)
+    is_path = data not in (*LOADERS, "auto")
+    if execute or classes is not None or is_path:
+        dataset, _ = open_dataset(data)  # so that data which a run refuses is refused here, too
+        if is_path:
+            folder = Path(data).expanduser()
+            if find_batches(folder) or not folder.is_dir():  # a run would read them, and the notebook cannot
+                raise InvalidRequest(CHOICES, option="data", value=printable(data))
+            data = str(folder) if data[0] == "~" else data  # unchanged, because "./digits" is a folder, "digits" is not
+        held_out = held_out_in(dataset, registration, classes)
+        if registration is None and max(held_out) > 9:
+            rule = "the notebook can hold out the first ten classes only; a run can hold out any"
+            raise InvalidRequest(rule, option="classes", value=classes)
+        registration = registration or "".join(map(str, held_out))
+        data = resolve_auto(data, dataset.name)
+    if precision == "auto" and not execute:  # it will run on a machine that cannot be measured here
+        precision = "float32"
+    elif precision == "auto":
+        precision, reason = resolve_precision(precision)
+        logger.info("Precision: %s (%s)", precision, reason)
+    return Parameters(str(registration), epochs, seed, precision, "cifar10" if data == "auto" else data, recipes)
+
+
+def make_notebook(
+    registration: str | None = None,
+    *,
+    out: str | Path | None = None,
+    execute: bool = False,
+    timeout: int | None = None,
+    **options: Any,
+) -> Path:
+    """Write the hand-in: one notebook with all the code, which does not import headstart.
+
+    Args:
+        registration: The registration number.
+        out: The file; by default `practical-<number>.ipynb`.
+        execute: Whether to execute all cells.
+        timeout: Seconds that one cell may take; no limit by default.
+        options: data, classes, seed, epochs, precision and recipes: see `check_notebook`.
+
+    Returns:
+        The file.
+
+    Raises:
+        InvalidRequest: An option is invalid.
+        ResourceError: The file cannot be written.
+        TrainingFailed: A cell failed. The outputs of the cells before it are in `<name>.partial.ipynb`.
+    """
+    if execute:
+        from headstart.notebook.execute import execute_notebook  # first, because nbclient may not be installed
+    if timeout is not None:
+        check_count("timeout", timeout, " second, or leave it out for no limit")
+    parameters = check_notebook(registration, execute=execute, **options)
+    path = Path(out) if out is not None else Path(f"practical-{parameters.registration}.ipynb")
+    if path.suffix != ".ipynb":
+        raise InvalidRequest("name a file that ends in .ipynb", option="out", value=path)
+    check_writable(path)
+
+    from headstart.notebook.build import build_notebook, write_notebook
+
+    notebook = build_notebook(parameters)
+    with user_fixable(path):
+        if execute:
+            execute_notebook(notebook, path, timeout)
+        else:
+            write_notebook(notebook, path)
+    return path
+
+
+def run_study(
+    *,
+    out: str | Path = "study",
+    workers: int | None = None,
+    scheduler: str | None = None,
+    worker_data: str | None = None,
+    **options: Any,
+) -> Path:
+    """Train many networks: pairs of classes x seeds x strategies x sizes of the training set.
+
+    If it is called again, with the same plan or a larger one, it trains only what is missing.
+
+    Args:
+        out: The folder for the results.
+        workers: Processes on this machine; one per core by default.
+        scheduler: "tcp://HOST:PORT" of a running Dask cluster, instead.
+        worker_data: What each worker loads, as in `load_dataset`; by default the images are sent to the workers.
+        options: data, images, precision, recipes, pairs, seeds, strategies, train_sizes and epochs: see `check_study`
+            and `make_plan`.
+
+    Returns:
+        The folder.
+
+    Raises:
+        InvalidRequest: An option is invalid.
+        ResourceError: The disk is full, or another process is working in the folder.
+        TrainingFailed: Networks failed, or the scheduler was lost. Everything else is completed.
+    """
+    from headstart.study.runner import check_study, check_workers, execute_study
+
+    check_workers(workers, scheduler)
+    study = check_study(out=out, on_cluster=scheduler is not None, **options)
+    if study.unrelated:
+        logger.info("%s rows in %s are of another plan, other data or other code: ignored", study.unrelated, out)
+    logger.info("To train: %s of %s networks, into %s", f"{len(study.missing):,}", f"{len(study.plan.networks):,}", out)
+    import_tensorflow()
+    from headstart.report.study import write_study_page
+
+    return execute_study(study, write_study_page, workers, scheduler, worker_data)
+
+
+def describe_study_plan(
+    *, out: str | Path = "study", workers: int | None = None, scheduler: str | None = None, **options: Any
+) -> str:
+    """Describe what a study would train, and estimate how long it would take on this machine.
+
+    Args:
+        out: The folder for the results.
+        workers: Processes on this machine; one per core by default.
+        scheduler: "tcp://HOST:PORT" of a running Dask cluster, instead. The estimate is then for one worker.
+        options: As in `run_study`.
+
+    Returns:
+        The description, one paragraph.
+
+    Raises:
+        InvalidRequest: An option is invalid.
+        ResourceError: The dataset cannot be downloaded.
+    """
+    from headstart.study.runner import check_study, check_workers
+    from headstart.study.scheduler import default_workers
+
+    check_workers(workers, scheduler)
+    study = check_study(out=out, on_cluster=scheduler is not None, **options)
+    import_tensorflow()
+    from headstart.study.estimate import describe_plan, measure_speed
+
+    count = 1 if scheduler else workers or default_workers()
+    recipe = next(iter(study.plan.networks.values())).recipe
+    speed = measure_speed(study.dataset, recipe, count)
+    return describe_plan(study.plan, study.missing, count, speed, study.dataset)
+
+
+def tune(
+    part: str = "a",
+    *,
+    pairs: str = "",
+    trials: int = 40,
+    candidates: list[str] | None = None,
+    images: float = 0.25,
+    epochs: int = 20,
+    seed: int = 0,
+    precision: str = "auto",
+    data: str = "auto",
+    out: str | Path | None = None,
+) -> Path:
+    """Search a recipe on validation images, which are taken from the training images. Test images are not used.
+
+    If it is called again, or by several processes at the same time, it continues the search.
+
+    Args:
+        part: "a" for network A's recipe, "b" for the one that the strategies on B share.
+        pairs: The held-out pairs of classes to search on; by default "4,9" for a, "3,5+1,8" for b.
+        trials: How many recipes to try, including those of earlier calls.
+        candidates: Changes of the current recipe in JSON, such as '{"shift": 2}', which are tried first.
+        images: The fraction of the training images to train on, above 0 and at most 1.
+        epochs: At least 1.
+        seed: Determines every training, but not which recipes are tried.
+        precision: "auto", "float32" or "bfloat16".
+        data: As in `load_dataset`.
+        out: The folder for the results; by default `tuning-<part>`.
+
+    Returns:
+        The folder; `best.json` is a recipe file.
+
+    Raises:
+        InvalidRequest: An option is invalid.
+        ResourceError: The disk is full.
+        TrainingFailed: No recipe was trained to its end.
+    """
+    if part not in ("a", "b"):
+        raise InvalidRequest("give a or b", option="part", value=part)
+    check_count("trials", trials)
+    check_training(epochs, seed)
+    check_images(images)
+    check_precision(precision)
+    folder = Path(out) if out is not None else Path(f"tuning-{part}")
+    import_tensorflow()
+    from headstart.study.plan import parse_pairs
+    from headstart.tuning.objective import Search
+    from headstart.tuning.search import check_search_folder, hide_test_images, search_recipe
+
+    check_search_folder(folder)
+    dataset, source = open_dataset(data)
+    logger.info("Data: %s (%s)", dataset.name, source)
+    chosen = parse_pairs(pairs or {"a": "4,9", "b": "3,5+1,8"}[part], dataset.class_names)
+    search = Search(part, hide_test_images(dataset, images=images), chosen, epochs, seed, precision)
+    with user_fixable(folder):
+        return search_recipe(search, folder, trials, candidates or [])
