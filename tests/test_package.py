@@ -23,7 +23,7 @@ LAYERS = (  # a module imports from its own package and from lower layers only
     {"cli"},
     {"workflows"},
     {"report"},
-    {"tuning"},
+    {"comparison", "tuning"},
     {"study", "runs"},
     {"options"},
     {"statistics", "notebook"},

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from headstart.training.trainer import build_network as build_network
     from headstart.training.trainer import train as train
     from headstart.training.trainer import transfer as transfer
+    from headstart.workflows import compare as compare
     from headstart.workflows import run as run
     from headstart.workflows import run_study as run_study
 
@@ -50,6 +51,7 @@ _MODULES = {
     "TrainingFailed": "errors",
     "build_network": "training.trainer",
     "colour_statistics": "practical.network",
+    "compare": "workflows",
     "held_out_classes": "training.parts",
     "load_dataset": "datasets.sources",
     "read_recipes": "training.recipes",

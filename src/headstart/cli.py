@@ -26,6 +26,7 @@ EXTRAS = {  # the extra that installs each optional package
     **dict.fromkeys(("dask", "distributed"), "study"),
     **dict.fromkeys(("ipykernel", "nbclient"), "notebook"),
     "optuna": "tune",
+    "pyarrow": "compare",
     **dict.fromkeys(
         ("h5py", "jinja2", "keras", "matplotlib", "pandas", "PIL", "plotly", "scipy", "sklearn", "tensorflow"), "cpu"
     ),
@@ -220,6 +221,51 @@ def tune_command(
     from headstart.tuning.results import read_best
 
     console.print(Text(json.dumps(read_best(folder), indent=2)))
+
+
+@app.command("compare")
+def compare_command(
+    models: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="NAME=FILE...", help="Predictions as .csv, .npz or .parquet. The same name again adds seeds."
+        ),
+    ],
+    smallest_effect: Annotated[float, typer.Option(help="The smallest difference that matters, in points.")] = 1.0,
+    paired: Annotated[
+        bool,
+        typer.Option(
+            "--paired", help="The k-th seeds of all classifiers belong together, although they have no names."
+        ),
+    ] = False,
+    images: Annotated[Path | None, typer.Option(help="A folder with pictures that are named by id.")] = None,
+    out: Annotated[Path, typer.Option(help="The folder for the results.")] = Path("comparison"),
+) -> None:
+    """Compare the predictions of any classifiers, paired by item: is one really better, and what would settle it?
+
+    A file has the columns id, label, and prediction or p_<class> for each class; optionally seed and cluster.
+    """
+    from rich.text import Text
+
+    from headstart.runtime.display import Display
+    from headstart.workflows import compare
+
+    files: dict[str, list[str | Path]] = {}
+    for model in models:
+        name, sign, file = model.partition("=")
+        if not (name and sign and file):
+            raise InvalidRequest(f"{model!r}: give NAME=FILE, such as mine=predictions.csv")
+        files.setdefault(name, []).append(file)
+    console = make_console()
+    with Display(console):
+        content = compare(files, smallest_effect=smallest_effect, paired=paired, images=images, out=out)
+    for name, model in content["models"].items():
+        low, high = model["ci95"]
+        interval = "" if low is None else f" (95% interval {low:.1%} to {high:.1%})"
+        console.print(Text(f"{name}: accuracy {model['accuracy']:.1%}{interval}"))
+    for pair in content["pairs"]:
+        console.print(Text(pair["words"]))
+    console.print(Text(f"{content['limits']}\nEverything is in {out}; open {out / 'report.html'}"))
 
 
 @app.command("data")

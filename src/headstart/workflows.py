@@ -7,6 +7,7 @@ checked. So `--help` and a refused request take less than a second.
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from headstart.datasets.sources import find_batches, open_dataset, printable, re
 from headstart.errors import InvalidRequest
 from headstart.options import (
     check_count,
+    check_folder,
     check_held_out,
     check_images,
     check_precision,
@@ -359,3 +361,50 @@ def tune(
     search = Search(part, hide_test_images(dataset, images=images), chosen, epochs, seed, precision)
     with user_fixable(folder):
         return search_recipe(search, folder, trials, candidates or [])
+
+
+def compare(
+    models: Mapping[str, str | Path | Sequence[str | Path]],
+    *,
+    smallest_effect: float = 1.0,
+    paired: bool = False,
+    images: str | Path | None = None,
+    out: str | Path | None = None,
+) -> dict[str, Any]:
+    """Compare the predictions of any classifiers, paired by item.
+
+    Args:
+        models: A file for each name, or a list of files: several seeds. Each is a .csv, .npz or .parquet file with the
+            columns `id`, `label`, and `prediction` or `p_<class>` for each class, and optionally `seed` and `cluster`.
+        smallest_effect: The smallest difference of accuracy that matters, in points, above 0 and below 100.
+        paired: Whether the k-th seeds of all classifiers belong together although they have no names.
+        images: A folder with pictures that are named by id, for the page.
+        out: A folder for `comparison.json`, `comparison.csv`, `accuracies.png` and `report.html`; none by default.
+
+    Returns:
+        The content of `comparison.json`: accuracies and log losses with 95% intervals, and every pair of classifiers. A
+        pair has its difference, interval, test and p-value, corrected by Holm's method. It also has the conclusion in
+        words, and what would settle it.
+
+    Raises:
+        InvalidRequest: A file cannot be read, the files contradict each other, or the folder contains something else.
+        ResourceError: The results cannot be written.
+    """
+    from headstart.comparison.comparison import compare_models, describe
+    from headstart.comparison.predictions import read_models
+
+    if out is not None:
+        check_folder(Path(out), "a comparison", lambda folder: (folder / "comparison.json").is_file())
+    files: list[tuple[str, str | Path]] = []
+    for name, given in models.items():
+        files += [(name, file) for file in ([given] if isinstance(given, str | Path) else given)]
+    comparison = compare_models(read_models(files), smallest_effect / 100, paired)
+    if out is None:
+        return describe(comparison)
+    from headstart.comparison.outputs import write_outputs
+    from headstart.report.comparison import write_comparison_page
+
+    with user_fixable(Path(out)):
+        content = write_outputs(Path(out), comparison)
+        write_comparison_page(Path(out), comparison, content, Path(images) if images is not None else None)
+    return content
