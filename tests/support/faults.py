@@ -148,9 +148,6 @@ class Future:
     def __init__(self, function: Callable[..., Any], *given: Any) -> None:
         self.function, self.given, self.results = function, given, []
 
-    def exception(self) -> None:
-        self.result()
-
     def result(self) -> Any:
         if not self.results:
             given = [one.result() if isinstance(one, Future) else one for one in self.given]

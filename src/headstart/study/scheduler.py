@@ -239,7 +239,14 @@ class Executor:
 
     def on_complete(self, future: Any) -> None:
         """Store what a worker returned, and submit the networks that waited for it."""
-        error = future.exception()  # waits if the task is executed again, because a worker was killed with its result
+        error: Exception | None = None
+        outcome: Any = None
+        try:
+            outcome = future.result()  # the task is executed again if its worker was killed with the result
+        except Exception as raised:
+            if future.status != "error":  # not the task's own error, so the scheduler is gone
+                raise
+            error = raised
         if isinstance(error, WorkerRejected):
             self.remove_worker(error)
             future.retry()
@@ -248,12 +255,12 @@ class Executor:
         network = self.futures.pop(future)
         self.count += 1
         dependents = self.dependents.pop(network.key, [])
-        if future.status == "error":
+        if error:
             trace = "".join(traceback.format_exception(error))
             for failed in (network, *dependents):
                 self.on_done(failed, trace)
             return
-        row, source = future.result()  # raises if the scheduler has lost it
+        row, source = outcome
         if source:
             self.store.write_source(network.key, source)
         self.store.write(network.key, row)
