@@ -364,7 +364,7 @@ def status_of(arguments: list[str]) -> int:
 
 
 def in_terms_of_the_command(error: InvalidRequest) -> str:
-    """Return an error's message with the option as it is written in a terminal: `--epochs 0`, not `epochs=0`."""
+    """Return an error's message with the option in the form of the command line: `--epochs 0`, not `epochs=0`."""
     if not error.option:
         return str(error)
     return f"--{error.option.replace('_', '-')} {error.value}: {error.rule}"

@@ -60,6 +60,42 @@ def test_equal_names_of_seeds_make_them_paired_in_any_order() -> None:
     assert pairs[0].effect == pytest.approx(pairs[1].effect)
 
 
+def test_equal_names_of_seeds_count_before_the_order_also_if_paired() -> None:
+    a, b = random(3, 0.8), random(3, 0.7, start=1)
+    first, order = model("a", a, seeds=("0", "1", "2")), [2, 0, 1]
+    same = compare_models([first, model("b", b, seeds=("0", "1", "2"))], paired=True).pairs[0]
+    shuffled = compare_models([first, model("b", b[order], seeds=tuple(map(str, order)))], paired=True).pairs[0]
+    assert shuffled.effect == pytest.approx(same.effect)
+
+
+def test_what_would_settle_does_not_depend_on_the_order_of_seeds() -> None:
+    base = random(1, 0.9, items=2_000)[0]
+    flips = [np.arange(2_000) % 97 < 3 * seed for seed in range(3)]  # seeds differ, the same way for both
+    a, b = np.array([base ^ flip for flip in flips]), np.array([base ^ flip ^ (np.arange(2_000) < 4) for flip in flips])
+    first, order = model("a", a, seeds=("0", "1", "2")), [2, 0, 1]
+    pairs = [
+        compare_models([first, model("b", b[rows], seeds=tuple(map(str, rows)))]).pairs[0]
+        for rows in ([0, 1, 2], order)
+    ]
+    assert not pairs[0].significant
+    assert pairs[0].settle == pairs[1].settle
+
+
+def test_paired_seeds_need_the_same_number() -> None:
+    with pytest.raises(InvalidRequest, match="a has 2 seeds and b has 3: paired seeds need the same number"):
+        compare_models([model("a", random(2, 0.8)), model("b", random(3, 0.8))], paired=True)
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_with_clusters_nothing_is_promised_about_more_items(seeds: int) -> None:
+    """Connor's formula and the two-level variance are for independent items."""
+    groups = np.arange(400) // 20
+    models = [model(name, random(seeds, 0.8, start=start), clusters=groups) for start, name in enumerate("ab")]
+    (pair,) = compare_models(models).pairs
+    assert not pair.significant
+    assert (pair.settle.seeds, pair.settle.items, pair.settle.words) == (None, None, "")
+
+
 def test_one_seed_against_several_is_refused() -> None:
     with pytest.raises(InvalidRequest, match="a has one seed and b has 3"):
         compare_models([model("a", random(1, 0.8)), model("b", random(3, 0.8))])
@@ -188,6 +224,6 @@ def test_pictures_are_found_by_id_inside_the_folder_only(here: Path) -> None:
     Image.new("RGB", (80, 60), "red").save(here / "secret.png")
     from headstart.report.comparison import find_pictures
 
-    found = find_pictures(here / "pictures", {"0", "1.jpg", "2", "../secret.png", "*"})
+    found = find_pictures(here / "pictures", {"0", "1.jpg", "2", "../secret.png", "*", "a\0b"})
     assert sorted(found) == ["0", "1.jpg"]
     assert all(address.startswith("data:image/png;base64,") for address in found.values())

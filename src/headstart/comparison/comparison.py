@@ -120,7 +120,7 @@ def compare_pair(first: Predictions, second: Predictions, metric: str, paired: b
     Raises:
         InvalidRequest: One has one seed and the other has several.
     """
-    a, b = (scores(model, metric) for model in (first, second))
+    a, b, together = align_seeds(first, second, metric, paired)
     clusters, counts = first.clusters, (len(a), len(b))
     if min(counts) == 1 < max(counts):
         few, many = (first, second) if len(a) == 1 else (second, first)
@@ -128,9 +128,11 @@ def compare_pair(first: Predictions, second: Predictions, metric: str, paired: b
             f"{few.name} has one seed and {many.name} has {len(many.predictions)}: the variance of "
             "one seed is unknown; give several of both, or one of each"
         )
-    together = len(a) == len(b) and (paired or (first.seeds is not None and first.seeds == second.seeds))
-    if not together and first.seeds is not None and second.seeds is not None and {*first.seeds} == {*second.seeds}:
-        b, together = b[[second.seeds.index(seed) for seed in first.seeds]], True
+    if paired and len(a) != len(b):
+        raise InvalidRequest(
+            f"{first.name} has {len(a)} seeds and {second.name} has {len(b)}: paired seeds need the same number; "
+            "give as many of both, or leave out paired"
+        )
     if counts == (1, 1) and clusters is None:
         effect = compare_networks(a[0] == 1, b[0] == 1) if metric == "accuracy" else compare_losses(a[0] - b[0])
     elif counts == (1, 1) or (together and clusters is not None):
@@ -141,6 +143,26 @@ def compare_pair(first: Predictions, second: Predictions, metric: str, paired: b
     else:
         effect = compare_unpaired(a, b, clusters)
     return Pair(first.name, second.name, metric, effect, effect.p, counts, together, Settle())
+
+
+def align_seeds(
+    first: Predictions, second: Predictions, metric: str, paired: bool
+) -> tuple[np.ndarray, np.ndarray, bool]:
+    """Return the scores of two classifiers, with equal names of seeds in the same rows.
+
+    Args:
+        first: The first classifier.
+        second: The second one, with the same items.
+        metric: "accuracy" or "log_loss".
+        paired: As in `compare_models`; names of seeds that are equal count before it.
+
+    Returns:
+        float (K_A, n), float (K_B, n), and whether the rows belong together.
+    """
+    a, b = scores(first, metric), scores(second, metric)
+    if first.seeds is not None and second.seeds is not None and {*first.seeds} == {*second.seeds}:
+        return a, b[[second.seeds.index(seed) for seed in first.seeds]], True
+    return a, b, paired and len(a) == len(b)
 
 
 def scores(model: Predictions, metric: str) -> np.ndarray:
@@ -167,11 +189,12 @@ def settle(pair: Pair, models: dict[str, Predictions], smallest_effect: float, c
         comparisons: The number of tests that are corrected together.
 
     Returns:
-        The pair; unchanged if it is significant or about the log loss.
+        The pair; unchanged if it is significant, about the log loss, or has clusters, which the formulas do not cover.
     """
-    if pair.metric != "accuracy" or pair.significant:
+    first, second = models[pair.first], models[pair.second]
+    if pair.metric != "accuracy" or pair.significant or first.clusters is not None:
         return pair
-    a, b = (scores(models[name], "accuracy") for name in (pair.first, pair.second))
+    a, b, _ = align_seeds(first, second, "accuracy", pair.paired)
     items = a.shape[1]
     effect = f"{100 * smallest_effect:g} point(s)"
     if pair.seeds == (1, 1):

@@ -124,6 +124,8 @@ def find_pictures(folder: Path | None, ids: set[str]) -> dict[str, str]:
         raise InvalidRequest("there is no such folder", option="images", value=folder)
     pictures = {}
     for name in sorted(ids)[:MAX_PICTURES]:
+        if "\0" in name:
+            continue  # no file can have this name
         path = (folder / name).resolve()
         if not path.is_relative_to(folder.resolve()):
             continue  # the id must not name a file outside the folder

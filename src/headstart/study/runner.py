@@ -165,7 +165,6 @@ def execute_study(
         ResourceError: The disk is full, or another process is working in the folder.
         TrainingFailed: Networks failed, or the scheduler was lost. All other results are written.
     """
-    check_workers(workers, scheduler)
     folder, load = study.folder, None
     if worker_data is not None:
         load = partial(load_own_copy, fingerprint(study.dataset), worker_data, study.options["images"])
