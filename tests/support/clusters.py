@@ -117,7 +117,11 @@ class FakeTraining(WorkerPlugin):
         """Return a row and, for a source, weights."""
         from headstart.study.task import Source
 
-        first = not self.log.exists()
+        try:
+            self.log.touch(exist_ok=False)  # of two workers that start at the same time, one is the first
+            first = True
+        except FileExistsError:
+            first = False
         with self.log.open("a") as log:
             log.write(f"{spec.key}\n")
         if first and self.first_fails:
