@@ -18,12 +18,10 @@ import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
-from functools import cache
+from functools import partial
 from itertools import chain
 from multiprocessing import get_context
 from pathlib import Path
-
-from distributed import WorkerPlugin
 
 HERE = Path(__file__).parent
 ROUNDS = 3
@@ -154,17 +152,21 @@ def tasks(data, seeds=SEEDS):
     """Measure a study whose two workers do nothing: the costs of its client, its scheduler and its disk."""
     from headstart.datasets.sources import fingerprint, open_dataset
     from headstart.study.plan import make_plan
-    from headstart.study.results import ResultStore
+    from headstart.study.results import ResultStore, Source
     from headstart.study.scheduler import connect, execute_plan
+    from headstart.training.recipes import RECIPE_A
+    from headstart.training.trainer import build_network
 
     dataset, _ = open_dataset(data)
     plan = make_plan(dataset, fingerprint(dataset), pairs="all", seeds=seeds)
+    statistics = ([0.0] * 3, [1.0] * 3)
+    weights = build_network(8, RECIPE_A, statistics, seed=0).get_weights()
+    train = partial(answer, Source(8, RECIPE_A, statistics, weights))
     measured = {"bytes_of_the_dataset": dataset.x_train.nbytes + dataset.x_test.nbytes}
     with tempfile.TemporaryDirectory() as folder, connect(2, None) as client:
         client.wait_for_workers(2)
-        client.register_plugin(Idle())
         store, start = ResultStore(Path(folder)), time.monotonic()
-        execute_plan(plan, store, dataset, client, expect_success)
+        execute_plan(plan, store, dataset, client, expect_success, train=train)
         measured["seconds_a_pair_and_seed"] = (time.monotonic() - start) / (45 * seeds)
         measured["bytes_of_a_source"] = next(iter((Path(folder) / "sources").iterdir())).stat().st_size
     return measured
@@ -175,26 +177,11 @@ def expect_success(network, error):
     assert not error, error
 
 
-class Idle(WorkerPlugin):
-    """Lets a worker return a row at once, and weights with a source's shapes."""
-
-    def setup(self, worker):
-        from headstart.study import task
-        from headstart.training.recipes import RECIPE_A
-        from headstart.training.trainer import build_network
-
-        row = dict.fromkeys(("copied", "frozen", "train_images", "test_images"), 0) | {"curve": [0.5] * 20}
-        row |= dict.fromkeys(("test_accuracy", "test_loss", "train_accuracy", "train_loss", "seconds"), 0.5)
-        statistics = ([0.0] * 3, [1.0] * 3)
-
-        @cache  # not yet: the plugin of the study configures TensorFlow later
-        def weights():
-            return build_network(8, RECIPE_A, statistics, seed=0).get_weights()
-
-        def answer(spec, dataset, source):
-            return row, None if spec.strategy else task.Source(8, spec.recipe, statistics, weights())
-
-        task.train_network = answer
+def answer(trained, spec, dataset, source):
+    """Return a row at once and, for a source, weights."""
+    row = dict.fromkeys(("copied", "frozen", "train_images", "test_images"), 0) | {"curve": [0.5] * 20}
+    row |= dict.fromkeys(("test_accuracy", "test_loss", "train_accuracy", "train_loss", "seconds"), 0.5)
+    return row, None if spec.strategy else trained
 
 
 def plot(samples):

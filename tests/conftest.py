@@ -37,16 +37,11 @@ settings.load_profile("headstart")
 # With `--dist loadfile`, one process executes a whole file. Files that take minutes are first, so that no process is
 # left with one of them in the end.
 LONGEST = (
-    *("tuning/test_search", "study/test_runner", "study/test_worker", "study/test_scheduler", "report/test_pages"),
-    *(
-        "runs/test_runner",
-        "training/test_trainer",
-        "storage/test_faults",
-        "notebook/test_execute",
-        "practical/test_training",
-        "test_cli",
-    ),
-    *("practical/test_training", "test_workflows", "runtime/test_precision", "runs/test_machines"),
+    *("study/test_scheduler", "notebook/test_execute", "report/test_pages", "runs/test_runner"),
+    *("tuning/test_objective", "training/test_trainer", "practical/test_training", "study/test_runner"),
+    *("study/test_task", "runs/test_audit", "runs/test_machines", "storage/test_faults", "tuning/test_search"),
+    *("runtime/test_startup", "test_cli", "tuning/test_coordination", "statistics/test_intervals"),
+    *("study/test_estimate", "runtime/test_precision"),
 )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib import rc_context
 from PIL import Image
 from rich.console import Console
 
@@ -414,10 +415,11 @@ def test_a_run_prints_its_table_conclusions_and_folder(digits_run: FinishedRun) 
 
 
 def test_a_run_prints_its_data_precision_and_folder(digits_run: FinishedRun) -> None:
-    head = digits_run.output.splitlines()[:3]
+    head = digits_run.output.splitlines()[:4]
     assert head[0].startswith("Data: scikit-learn digits, not CIFAR-10")
-    assert head[1] == "Precision: float32 (float32 was requested)"
-    assert head[2] == "Folder: run"
+    assert head[1] == "Held out: four (4) and nine (9)"
+    assert head[2] == "Precision: float32 (float32 was requested)"
+    assert head[3] == "Folder: run"
 
 
 def test_class_names_are_printed_as_they_are(picture_run: FinishedRun) -> None:
@@ -444,6 +446,67 @@ def test_report_writes_the_same_page_again(digits_run: FinishedRun, here: Path) 
     ended = command("report", "run")
     assert (ended.status, ended.errors, ended.output.strip()) == (0, "", str(Path("run", "report.html")))
     assert (here / "run" / "report.html").read_bytes() == page
+
+
+def test_a_users_settings_of_matplotlib_change_no_figure(digits_run: FinishedRun, here: Path, monkeypatch) -> None:
+    """LaTeX, which is not installed here, was needed by a user's text.usetex."""
+    shutil.copytree(digits_run.folder, here / "run")
+    with rc_context({"text.usetex": True, "font.size": 30, "axes.prop_cycle": "cycler('color', ['red'])"}):
+        assert command("report", "run").status == 0
+    for path in (here / "run" / "figures").iterdir():
+        assert path.read_bytes() == (digits_run.folder / "figures" / path.name).read_bytes()
+
+
+@pytest.mark.parametrize("broken", ["report.run.write_run_page", "runs.artefacts.write_figures"])
+def test_a_chart_that_fails_ends_no_run(broken: str, digits_run: FinishedRun, here: Path, monkeypatch) -> None:
+    """The numbers are saved, so it is a warning, and `report` can draw later."""
+    run = Path(shutil.copytree(digits_run.folder, here / "run"))
+    (run / "report.html").unlink()
+    shutil.rmtree(run / "figures")
+
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("a bug in a chart")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"headstart.{broken}", fail)
+        options = ("--data", "digits", "--epochs", "2", "--precision", "float32")
+        ended = command("run", "2020387499", *options, "--recipe", digits_run.place / "small.json", "--out", "run")
+        assert (ended.status, ended.errors) == (0, "")
+    what = "page" if "page" in broken else "figures"
+    assert f"WARNING: run: the {what} failed (ZeroDivisionError: a bug in a chart)" in ended.output
+    assert "WARNING: All results are saved. To try again: headstart report run" in ended.output
+    assert (run / "report.html").exists() == (what == "figures")
+    assert (run / "figures").exists() == (what == "page")
+    assert command("report", "run").status == 0
+    assert contents(run) == contents(digits_run.folder)
+
+
+@pytest.mark.parametrize(
+    "environment", [{"MPLBACKEND": "nonsense"}, {"PYTHONIOENCODING": "ascii"}, {"stdout": "/dev/full"}]
+)
+def test_output_and_users_settings_end_no_command(environment: dict[str, str], here: Path) -> None:
+    make_pictures(here / "pictures", names=("鹿", "b", "c", "d"), train=1, test=1)
+    file = environment.pop("stdout", "output")
+    options = ["data", "--data", "pictures", "--contact-sheet", "sheet.png"]
+    with Path(file).open("w") as output:
+        ended = subprocess.run(
+            [sys.executable, "-c", "from headstart.cli import main; main()", *options],
+            env={**os.environ, **environment},
+            stdout=output,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    if file == "/dev/full":
+        assert ended.returncode == 1
+        assert ended.stderr.startswith(
+            "headstart: standard output: No space left on device; only what should have been"
+        )
+        assert ended.stderr.count("\n") == 1
+    else:
+        assert (ended.returncode, ended.stderr) == (0, "")
+        assert ("  3 \\u9e7f: 1" if "PYTHONIOENCODING" in environment else "  0 b: 1") in Path("output").read_text()
+    assert Path("sheet.png").exists()
 
 
 @pytest.mark.parametrize("content", [None, "", "{", "[]", "{}", '{"classes": 3}'])
@@ -557,7 +620,7 @@ def test_predict_names_the_classes_of_each_network() -> None:
     ]
 
 
-@pytest.mark.parametrize("kind", ["missing", "text", "folder"])
+@pytest.mark.parametrize("kind", ["missing", "text", "folder"])  # the folder is empty
 def test_predict_needs_pictures(kind: str, picture_run: FinishedRun, here: Path) -> None:
     (here / "text").write_text("no picture")
     (here / "folder").mkdir()
@@ -572,7 +635,45 @@ def test_data_describes_the_dataset(here: Path) -> None:
     ended = command("data", "--data", "digits")
     assert (ended.status, ended.errors) == (0, "")
     assert "1,000 training and 797 test images in 10 classes" in ended.output
-    assert "0 zero, 1 one, 2 two" in ended.output
+    assert "  9 nine: 100 training, 80 test\n" in ended.output
+    assert "No test image is in the training images" in ended.output
+
+
+def test_data_reports_a_test_part_that_is_the_training_part(here: Path) -> None:
+    folder = make_pictures(here / "pictures", train=3, test=1)
+    shutil.rmtree(folder / "test")
+    (folder / "test").symlink_to("train")
+    ended = command("data", "--data", "pictures", "--contact-sheet", "sheet.png")
+    assert "12 of 12 test images are equal to a training image." in ended.output
+    assert (here / "sheet.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_is_wrong_with_images_is_said_before_any_training(here: Path, monkeypatch) -> None:
+    """A class is a link to another one, and the test part has a training image."""
+    folder = make_pictures(here / "pictures", names=("ant", "bee", "cat", "dog"), train=3, test=2)
+    for part in ("train", "test"):
+        shutil.rmtree(folder / part / "cat")
+        (folder / part / "cat").symlink_to("ant")
+    shutil.copy(folder / "train" / "dog" / "0.png", folder / "test" / "dog" / "0.png")
+
+    def stop(request: Request) -> Path:
+        raise TrainingFailed("nothing is trained here")
+
+    monkeypatch.setattr("headstart.runs.runner.execute_run", stop)
+    ended = command("run", "01", "--data", "pictures", "--precision", "float32")
+    assert ended.status == 1
+    assert "Held out: ant (0) and bee (1)" in ended.output
+    assert "WARNING: 1 of 8 test images are equal to a training image." in ended.output
+    assert "WARNING: 5 pictures are in two classes." in ended.output
+
+
+def test_predict_reads_all_pictures_of_a_folder(picture_run: FinishedRun, here: Path) -> None:
+    for number in (10, 9):
+        shutil.copy(picture_run.place / "pictures" / "test" / HOSTILE[0] / "3.png", here / f"{number}.png")
+    (here / ".DS_Store").touch()
+    ended = command("predict", picture_run.folder, here)
+    assert (ended.status, ended.errors) == (0, "")
+    assert -1 < ended.output.index("/9.png") < ended.output.index("/10.png")
 
 
 def test_data_refuses_an_unknown_name(here: Path) -> None:

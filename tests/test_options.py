@@ -23,10 +23,14 @@ from headstart.options import (
     check_images,
     check_precision,
     check_training,
+    describe_pair,
+    digits_of,
     held_out_in,
     resolve_precision,
-    split_names,
+    split_pair,
 )
+from headstart.practical.data import CIFAR10_CLASSES
+from headstart.study.plan import parse_pairs
 from support.runs import at, command, make_pictures, refused, the_one_line
 
 if TYPE_CHECKING:
@@ -101,12 +105,12 @@ def test_an_error_names_the_option_as_the_user_wrote_it(
         (("4²",), "digits 0 to 9 only"),
         ((" 49",), "digits 0 to 9 only"),
         (("4\n9",), "digits 0 to 9 only"),
-        (("--classes", "four"), "--classes four: give two different class names"),
-        (("--classes", ""), "two different class names"),
-        (("--classes", "four,four"), "two different class names"),
-        (("--classes", "four, four"), "two different class names"),
-        (("--classes", "one,two,three"), "two different class names"),
-        (("--classes", "four,cat"), "--classes four,cat: there is no class 'cat'; give two of zero, one"),
+        (("--classes", "four"), "--classes four: give two different classes by name or by number"),
+        (("--classes", ""), "two different classes by name or by number"),
+        (("--classes", "four,four"), "two different classes by name or by number"),
+        (("--classes", "four, four"), "two different classes by name or by number"),
+        (("--classes", "one,two,three"), "two different classes by name or by number"),
+        (("--classes", "four,cat"), "--classes four,cat: there is no class 'cat'; give two of 0 zero, 1 one"),
         (("--classes", "four,Nine"), "there is no class 'Nine'"),
         (("49", "--data", "imagenet"), "--data imagenet: "),
         (("49", "--data", "no/such/path"), "no/such/path"),
@@ -203,7 +207,8 @@ def test_digits_of_other_alphabets_are_refused(number: str) -> None:
 def test_two_class_names_are_known_or_refused(classes: str, digits: Dataset) -> None:
     with suppress(InvalidRequest):
         first, second = held_out_in(digits, None, classes)
-        assert {digits.class_names[first], digits.class_names[second]} == set(split_names(classes))
+        texts = split_pair(classes, "classes")
+        assert all(text in (digits.class_names[n], str(n)) for text, n in zip(texts, (first, second), strict=True))
         assert first != second
 
 
@@ -215,9 +220,56 @@ def test_a_dataset_of_three_classes_is_refused(digits: Dataset) -> None:
 
 def test_a_number_that_names_a_missing_class_is_refused(digits: Dataset) -> None:
     four = replace(digits, class_names=("cat", "dog", "frog", "ship"))
-    with pytest.raises(InvalidRequest, match=r"holds out class 9, but .* has classes 0 to 3; give two class names"):
+    with pytest.raises(
+        InvalidRequest, match=r"number 49: there is no class 4: the classes are cat, dog, frog, ship; give two"
+    ):
         held_out_in(four, "49", None)
     assert held_out_in(four, "23", None) == (2, 3)
+
+
+NUMBERS = tuple(map(str, range(1, 11)))
+
+
+@pytest.mark.parametrize(
+    ("names", "pair", "expected"),
+    [
+        (NUMBERS, "4,9", (3, 8)),
+        (NUMBERS, "10,1", (9, 0)),
+        (tuple(map(str, range(11))), "3,8", (3, 8)),
+        (("cat", "dog", "a,b", " x"), "2,3", (2, 3)),
+        (("cat", "dog", "a,b", " x"), "dog,0", (1, 0)),
+    ],
+)
+def test_a_number_means_the_same_everywhere(
+    names: tuple[str, ...], pair: str, expected: tuple[int, int], digits
+) -> None:
+    """A class with this name if all names are numbers, otherwise the class in this place."""
+    dataset = replace(digits, class_names=names)
+    assert held_out_in(dataset, None, pair) == expected
+    assert parse_pairs(pair, names) == [tuple(sorted(expected))]
+    if pair.replace(",", "").isdigit() and "10" not in pair:
+        assert held_out_in(dataset, pair.replace(",", ""), None) == expected
+        assert digits_of(expected, names) == pair.replace(",", "")
+
+
+@pytest.mark.parametrize(
+    ("names", "pair", "rule"),
+    [
+        (NUMBERS, "0,1", "there is no class '0'; give two of 1, 2, 3"),
+        (("3", "cat", "dog", "frog"), "3,cat", "'3' could mean two classes"),
+        (("cat", "dog", "frog", "ship"), "0,cat", "both are the class cat"),
+        (("cat", "dog", "frog", "ship"), "cat,cat", "give two different classes by name or by number"),
+    ],
+)
+def test_a_number_without_one_meaning_is_refused(names: tuple[str, ...], pair: str, rule: str, digits) -> None:
+    with pytest.raises(InvalidRequest, match=f"^classes='{pair}': {rule}"):
+        held_out_in(replace(digits, class_names=names), None, pair)
+    with pytest.raises(InvalidRequest, match=f"^pairs='{pair}': '{pair}' is not a pair: {rule}"):
+        parse_pairs(pair, names)
+
+
+def test_a_pair_is_described_by_name_and_number() -> None:
+    assert describe_pair((3, 9), CIFAR10_CLASSES) == "cat (3) and truck (9)"
 
 
 def test_a_run_on_too_few_classes_is_refused_on_the_command_line(here: Path) -> None:

@@ -16,7 +16,7 @@ import headstart
 SOURCE = Path(headstart.__file__).parent
 MODULES = sorted(SOURCE.rglob("*.py"))
 PRACTICAL = sorted((SOURCE / "practical").glob("*.py"))
-COLAB_HAS = {"numpy", "pandas", "scipy", "sklearn", "matplotlib", "keras", "tensorflow", "IPython"}
+COLAB_HAS = {"numpy", "pandas", "scipy", "sklearn", "matplotlib", "keras", "tensorflow", "IPython", "PIL"}
 HEAVY = ("tensorflow", "keras", "sklearn", "pandas", "matplotlib", "jupytext", "nbclient", "distributed", "optuna")
 SMALL_INSTALL = {"filelock", "jupytext", "nbformat", "numpy", "platformdirs", "rich", "typer"}
 LAYERS = (  # a module imports from its own package and from lower layers only

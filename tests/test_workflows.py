@@ -39,7 +39,7 @@ def test_auto_becomes_cifar10_if_the_notebook_is_not_executed() -> None:
 
 
 def test_auto_becomes_what_was_found_if_the_notebook_is_executed(digits: Dataset, monkeypatch) -> None:
-    monkeypatch.setattr("headstart.workflows.open_dataset", lambda data: Opened(digits, "no network"))
+    monkeypatch.setattr("headstart.workflows.open_dataset", lambda *options: Opened(digits, "no network"))
     assert check_notebook("49", data="auto", precision="float32", execute=True).data == "digits"
 
 
@@ -50,21 +50,46 @@ def test_the_precision_is_measured_only_if_the_notebook_is_executed(monkeypatch,
     assert check_notebook("49", data="digits").precision == "float32"
     assert caplog.messages == []
     assert check_notebook("49", data="digits", execute=True).precision == "bfloat16"
-    assert caplog.messages == ["Precision: bfloat16 (measured for auto)"]
+    assert caplog.messages == ["Held out: four (4) and nine (9)", "Precision: bfloat16 (measured for auto)"]
+
+
+def test_the_held_out_pair_of_cifar10_is_named(caplog) -> None:
+    caplog.set_level("INFO", "headstart")
+    check_notebook("2020387499")
+    assert caplog.messages == ["Held out: deer (4) and truck (9)"]
 
 
 @pytest.mark.parametrize("name", ["digits", "cifar10", "auto"])
 def test_a_folder_with_the_name_of_a_dataset_is_read(name: str, here: Path) -> None:
     make_pictures(here / name, train=1, test=1)
-    built = build_notebook(check_notebook("01", data=f"./{name}"))
-    assert folder_of(built) == f"./{name}"
-    assert fingerprint(load_images(built)) == fingerprint(open_dataset(f"./{name}").dataset)
+    for path in (f"./{name}", f"{name}/"):
+        built = build_notebook(check_notebook("01", data=path))
+        assert folder_of(built) == name
+        assert fingerprint(load_images(built)) == fingerprint(open_dataset(path).dataset)
+        make_notebook("01", data=path, out="a.ipynb", force=True)
+        assert folder_of(nbformat.read("a.ipynb", as_version=4)) == name
+
+
+def test_a_relative_folder_is_relative_to_the_notebook(here: Path) -> None:
+    make_pictures(here / "pictures", train=1, test=1)
+    (here / "hand-in").mkdir()
+    path = make_notebook("01", data="pictures", out="hand-in/a.ipynb")
+    assert folder_of(nbformat.read(path, as_version=4)) == "../pictures"
+    absolute = make_notebook("01", data=str(here / "pictures"), out="hand-in/b.ipynb")
+    assert folder_of(nbformat.read(absolute, as_version=4)) == str(here / "pictures")
+
+
+def test_a_test_share_is_the_same_in_notebook_and_run(here: Path) -> None:
+    make_pictures(here / "pictures", train=6, test=1)
+    shutil.rmtree(here / "pictures" / "test")
+    built = build_notebook(check_notebook("01", data="pictures", test_share=0.3, seed=2))
+    assert fingerprint(load_images(built)) == fingerprint(open_dataset("pictures", 0.3, 2).dataset)
 
 
 def test_a_folder_at_home_is_written_in_full(here: Path, monkeypatch) -> None:
     monkeypatch.setenv("HOME", str(here))
     make_pictures(here / "pictures", train=1, test=1)
-    assert check_notebook("01", data="~/pictures").data == str(here / "pictures")
+    assert check_notebook("01", data="~/pictures").folder == str(here / "pictures")
 
 
 @pytest.mark.parametrize("kind", BAD)
@@ -83,7 +108,7 @@ def test_a_folder_whose_batches_a_run_would_read_is_refused(inside: str, here: P
     folder = make_pictures(here / "both", train=1, test=1)
     unpacked(here / "batches")
     shutil.copytree(here / "batches", folder / inside, dirs_exist_ok=True)
-    assert open_dataset(str(folder)).dataset.name == "CIFAR-10"
+    assert "CIFAR-10's file format" in open_dataset(str(folder)).dataset.name
     with pytest.raises(InvalidRequest, match=READS):
         check_notebook("01", data=str(folder))
 
@@ -95,9 +120,9 @@ def test_an_archive_is_refused(here: Path, monkeypatch) -> None:
         check_notebook("01", data=str(file))
 
 
-def test_only_the_first_ten_classes_can_be_held_out(here: Path) -> None:
+def test_a_class_that_no_digit_means_cannot_be_held_out(here: Path) -> None:
     folder = make_pictures(here / "many", names=tuple("abcdefghijkl"), train=1, test=1)
-    with pytest.raises(InvalidRequest, match=r"^classes='a,l': the notebook can hold out the first ten classes only"):
+    with pytest.raises(InvalidRequest, match=r"^classes='l': no digit of a registration number means this class"):
         check_notebook(classes="a,l", data=str(folder))
 
 
@@ -139,7 +164,7 @@ def test_digits_never_replace_cifar10_without_a_request(here: Path, monkeypatch)
     """Not even if it cannot be downloaded."""
     requested = []
 
-    def opened(data: str) -> None:
+    def opened(data: str, *_: object) -> None:
         requested.append(data)
         raise InvalidRequest("there is no network")
 
@@ -211,6 +236,25 @@ def test_a_place_that_is_not_writable_is_reported_in_one_line(out: str, here: Pa
     assert list(here.rglob("*.ipynb")) == []
 
 
+@pytest.mark.parametrize("execute", [False, True])
+def test_a_notebook_that_may_have_been_edited_is_not_replaced(execute: bool, here: Path, monkeypatch) -> None:
+    """An executed notebook has 45 minutes of work in it, an edited one a student's own words."""
+    path = make_notebook("49", data="digits", precision="float32")
+    assert make_notebook("49", data="digits", precision="bfloat16") == path  # nothing is lost
+    assert make_notebook("49", data="digits", precision="float32") == path
+    path.write_text(path.read_text().replace('"outputs": []', '"outputs": [1]'))
+    content = path.read_bytes()
+    monkeypatch.setattr("headstart.notebook.execute.execute_notebook", lambda *_: pytest.fail("it was executed"))
+    options = ["notebook", "49", "--data", "digits", "--precision", "float32", *(["--execute"] if execute else [])]
+    line = the_one_line(command(*options))
+    assert line.startswith(
+        "headstart: --out practical-49.ipynb: this file exists, and may have been edited or executed"
+    )
+    assert path.read_bytes() == content
+    assert command(*options[:6], "--force").status == 0
+    assert path.read_bytes() != content
+
+
 def test_a_full_disk_keeps_the_old_notebook(here: Path, monkeypatch) -> None:
     path = here / "practical-49.ipynb"
     path.write_text("old")
@@ -220,6 +264,6 @@ def test_a_full_disk_keeps_the_old_notebook(here: Path, monkeypatch) -> None:
 
     with monkeypatch.context() as patch:
         patch.setattr("os.fsync", full)
-        line = the_one_line(command("notebook", "49"), status=1)
+        line = the_one_line(command("notebook", "49", "--force"), status=1)
     assert "No space left on device" in line
     assert [(path.name, path.read_text()) for path in here.iterdir()] == [("practical-49.ipynb", "old")]

@@ -8,7 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-import headstart.practical  # noqa: F401  # it sets what TensorFlow reads when it is imported
+import headstart.practical  # it sets what TensorFlow reads when it is imported
+import headstart.runtime.startup  # noqa: F401  # it sets Keras' backend
 
 if TYPE_CHECKING:
     from headstart.datasets.sources import load_dataset as load_dataset

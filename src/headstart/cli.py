@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 # TensorFlow's C++ code reports every instruction set that it finds. What matters is raised as an error.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ["MPLBACKEND"] = "Agg"  # commands only write files, and a user's backend may be missing here
 
 FAILURE, INVALID_REQUEST, INTERRUPTED = 1, 2, 130
 RESUMABLE = {"run", "study", "tune", "data"}
@@ -58,7 +60,16 @@ Registration = Annotated[
 Data = Annotated[
     str, typer.Option(help="cifar10, digits, auto, or a path: cifar-10-python.tar.gz, its folder, or an image folder.")
 ]
-Classes = Annotated[str | None, typer.Option(help="NAME,NAME: the held-out classes, instead of a registration number.")]
+Classes = Annotated[
+    str | None,
+    typer.Option(help="The held-out classes by name or number, such as cat,dog, instead of a registration number."),
+]
+TestShare = Annotated[
+    float | None,
+    typer.Option(
+        help="The share of each class to use as test images if an image folder has no test part, such as 0.2."
+    ),
+]
 Seed = Annotated[int, typer.Option(help="Determines all random numbers.")]
 Epochs = Annotated[int, typer.Option(help="Passes over the training images, for each network.")]
 Precision = Annotated[str, typer.Option(help="auto, float32 or bfloat16.")]
@@ -72,6 +83,7 @@ RecipeFiles = Annotated[
 def run_command(
     registration: Registration = None,
     data: Data = "auto",
+    test_share: TestShare = None,
     classes: Classes = None,
     seed: Seed = 0,
     epochs: Epochs = 20,
@@ -90,9 +102,10 @@ def run_command(
     from headstart.workflows import run
 
     console = make_console()
-    options: dict[str, Any] = {"data": data, "classes": classes, "seed": seed, "epochs": epochs}
+    options: dict[str, Any] = {"data": data, "test_share": test_share, "classes": classes, "seed": seed}
+    options |= {"epochs": epochs, "precision": precision, "recipes": read_recipes(recipe or ())}
     with Display(console):
-        folder = run(registration, precision=precision, recipes=read_recipes(recipe or ()), out=out, **options)
+        folder = run(registration, out=out, **options)
     from headstart.report.terminal import show_results  # imports TensorFlow, which is imported by now
 
     show_results(folder, console)
@@ -102,6 +115,7 @@ def run_command(
 def notebook_command(
     registration: Registration = None,
     data: Annotated[str, typer.Option(help="cifar10, digits, auto, or the path of an image folder.")] = "cifar10",
+    test_share: TestShare = None,
     classes: Classes = None,
     seed: Seed = 0,
     epochs: Epochs = 20,
@@ -111,6 +125,9 @@ def notebook_command(
     recipe: RecipeFiles = None,
     out: Annotated[Path | None, typer.Option(help="The file.", show_default="practical-<number>.ipynb")] = None,
     execute: Annotated[bool, typer.Option("--execute", help="Execute all cells, too.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace a file that may have been edited or executed.")
+    ] = False,
     timeout: Annotated[
         int | None, typer.Option(help="Seconds that one cell may take.", show_default="no limit")
     ] = None,
@@ -123,10 +140,10 @@ def notebook_command(
     from headstart.workflows import make_notebook
 
     console = make_console()
-    options: dict[str, Any] = {"data": data, "classes": classes, "seed": seed, "epochs": epochs}
-    options |= {"precision": precision, "recipes": read_recipes(recipe or ())}
+    options: dict[str, Any] = {"data": data, "test_share": test_share, "classes": classes, "seed": seed}
+    options |= {"epochs": epochs, "precision": precision, "recipes": read_recipes(recipe or ())}
     with Display(console):
-        path = make_notebook(registration, out=out, execute=execute, timeout=timeout, **options)
+        path = make_notebook(registration, out=out, execute=execute, timeout=timeout, force=force, **options)
     console.print(Text(f"The notebook is {path}"))
 
 
@@ -141,6 +158,7 @@ def study_command(
         str, typer.Option(help="Of part B, joined by commas: fractions (0.25) or images per class (100).")
     ] = "1.0",
     data: Data = "auto",
+    test_share: TestShare = None,
     images: Annotated[
         float, typer.Option(help="The fraction of all training images to use, part A's and part B's.")
     ] = 1.0,
@@ -174,7 +192,7 @@ def study_command(
 
     console = make_console()
     options: dict[str, Any] = {"pairs": pairs, "seeds": seeds, "strategies": strategies, "train_sizes": train_sizes}
-    options |= {"data": data, "images": images, "epochs": epochs, "precision": precision}
+    options |= {"data": data, "test_share": test_share, "images": images, "epochs": epochs, "precision": precision}
     options |= {"recipes": read_recipes(recipe or ()), "out": out, "workers": workers, "scheduler": scheduler}
     with Display(console):
         if dry_run:
@@ -203,6 +221,7 @@ def tune_command(
     seed: Annotated[int, typer.Option(help="Determines every training, but not which recipes are tried.")] = 0,
     precision: Precision = "auto",
     data: Data = "auto",
+    test_share: TestShare = None,
     out: Annotated[Path | None, typer.Option(help="The folder for the results.", show_default="tuning-<part>")] = None,
 ) -> None:
     """Search a recipe on validation images, which are taken from the training images. Test images are not used.
@@ -215,7 +234,8 @@ def tune_command(
     from headstart.workflows import tune
 
     console = make_console()
-    options: dict[str, Any] = {"images": images, "epochs": epochs, "seed": seed, "precision": precision, "data": data}
+    options: dict[str, Any] = {"images": images, "epochs": epochs, "seed": seed, "precision": precision}
+    options |= {"data": data, "test_share": test_share}
     with Display(console):
         folder = tune(part, pairs=pairs, trials=trials, candidates=candidates, out=out, **options)
     from headstart.tuning.results import read_best
@@ -269,20 +289,27 @@ def compare_command(
 
 
 @app.command("data")
-def data_command(data: Data = "cifar10") -> None:
-    """Prepare the data (download or decode it once), and describe it."""
+def data_command(
+    data: Data = "cifar10",
+    test_share: TestShare = None,
+    contact_sheet: Annotated[Path | None, typer.Option(help="Draw some images of each class into this PNG.")] = None,
+) -> None:
+    """Prepare the data (download or decode it once), describe it, and report what is wrong with it."""
     from rich.text import Text
 
+    from headstart.datasets.health import describe_dataset, draw_contact_sheet
     from headstart.datasets.sources import open_dataset
     from headstart.runtime.display import Display
 
     console = make_console()
     with Display(console):
-        dataset, source = open_dataset(data)
-    train, test, classes = len(dataset.x_train), len(dataset.x_test), len(dataset.class_names)
+        dataset, source = open_dataset(data, test_share)
     console.print(Text(f"{dataset.name} ({source})"))
-    console.print(Text(f"{train:,} training and {test:,} test images in {classes} classes"))
-    console.print(Text(", ".join(f"{number} {name}" for number, name in enumerate(dataset.class_names))))
+    for line in describe_dataset(dataset):
+        console.print(Text(line))
+    if contact_sheet is not None:
+        draw_contact_sheet(dataset, contact_sheet)
+        console.print(Text(f"The contact sheet is {contact_sheet}"))
 
 
 @app.command("report")
@@ -298,7 +325,9 @@ def report_command(folder: Annotated[Path, typer.Argument(help="The folder of a 
 @app.command("predict")
 def predict_command(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A finished run's folder.")],
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Pictures of any size: JPEG, PNG, WebP...")],
+    images: Annotated[
+        list[Path], typer.Argument(metavar="IMAGE...", help="Pictures of any size (JPEG, PNG...), or folders of them.")
+    ],
 ) -> None:
     """Predict the classes of your own pictures with a run's four networks.
 
@@ -323,7 +352,48 @@ def main() -> None:
     """Run a command, and exit with its status."""
     if sys.stderr is None:  # it is closed, so the next file to be opened would receive its output
         sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
-    sys.exit(status_of(sys.argv[1:]))
+    output = sys.stdout = Output(sys.stdout)
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)  # Windows has no SIGHUP
+        if number and signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores SIGHUP
+            signal.signal(number, signal.default_int_handler)  # as Ctrl-C, so that workers end, too
+    status = status_of(sys.argv[1:])
+    sys.stdout.flush()
+    if output.error and not isinstance(output.error, BrokenPipeError):
+        complain(f"standard output: {output.error.strerror}; only what should have been printed is lost")
+        status = status or FAILURE
+    sys.exit(status)
+
+
+class Output:
+    """Standard output that never ends a command: what cannot be encoded or written is replaced or dropped.
+
+    Args:
+        stream: The process' own; None if it is closed.
+    """
+
+    def __init__(self, stream: Any):
+        self.stream = stream or open(os.devnull, "w")  # noqa: SIM115, PTH123  # it is open until the process ends
+        self.stream.reconfigure(errors="backslashreplace")
+        self.error: OSError | None = None
+
+    def write(self, text: str) -> int:
+        """Write a text, or drop it after an error."""
+        try:
+            return int(self.stream.write(text))
+        except OSError as error:
+            self.error = self.error or error
+            return len(text)
+
+    def flush(self) -> None:
+        """Flush the stream, or drop what is in its buffer."""
+        try:
+            self.stream.flush()
+        except OSError as error:
+            self.error = self.error or error
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
 
 
 def status_of(arguments: list[str]) -> int:

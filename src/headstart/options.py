@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from contextlib import suppress
 from pathlib import Path
 
 from headstart.errors import InvalidRequest
@@ -86,12 +87,31 @@ def check_folder(folder: Path, kind: str, is_ours: Callable[[Path], bool]) -> No
             raise InvalidRequest(f"the folder contains other files; {rule}", option="out", value=folder)
 
 
+def check_replaceable(path: Path, contents: Collection[str], force: bool) -> None:
+    """Check that writing a file does not destroy what someone edited or executed.
+
+    Args:
+        path: The file.
+        contents: What may be replaced, because it can be made again.
+        force: Whether any file may be replaced.
+
+    Raises:
+        InvalidRequest: The file exists and has another content.
+        ResourceError: It cannot be read.
+    """
+    with user_fixable(path):
+        if force or not path.exists() or path.read_bytes() in {content.encode() for content in contents}:
+            return
+    rule = "this file exists, and may have been edited or executed: name another file, or replace it with force"
+    raise InvalidRequest(rule, option="out", value=path)
+
+
 def check_held_out(registration: str | None, classes: str | None) -> None:
     """Check that exactly one of the two ways to name the held-out classes is used, and that its form is valid.
 
     Args:
         registration: A registration number, or None.
-        classes: Two class names such as "cat,dog", or None.
+        classes: Two classes such as "cat,dog" or "3,5", or None.
 
     Raises:
         InvalidRequest: Both or none are given, or the given one is not valid.
@@ -101,24 +121,92 @@ def check_held_out(registration: str | None, classes: str | None) -> None:
             "give either a registration number or two class names (classes): one of them determines the held-out pair"
         )
     if classes is not None:
-        split_names(classes)
+        split_pair(classes, "classes")
     if registration is not None:
         held_out_classes(registration)
 
 
-def split_names(classes: str) -> tuple[str, str]:
-    """Split a string such as "cat,dog" into two class names.
+def split_pair(pair: str, option: str) -> tuple[str, str]:
+    """Split a string such as "cat,dog" or "3,5" into two classes.
 
     Args:
-        classes: Two different names, joined by a comma.
+        pair: Two different names or numbers, joined by a comma.
+        option: The option's name in Python.
 
     Raises:
-        InvalidRequest: There are not two different names.
+        InvalidRequest: There are not two different ones.
     """
-    names = [name.strip() for name in classes.split(",")]
+    names = [name.strip() for name in pair.split(",")]
     if len(names) != 2 or len(set(names)) != 2:
-        raise InvalidRequest("give two different class names, such as cat,dog", option="classes", value=classes)
+        rule = "give two different classes by name or by number, such as cat,dog or 3,5"
+        raise InvalidRequest(rule, option=option, value=pair)
     return names[0], names[1]
+
+
+def find_pair(pair: str, class_names: tuple[str, ...], option: str) -> tuple[int, int]:
+    """Return the numbers of two classes that are given by name or by number.
+
+    A number means the same as a digit of a registration number: the class with this name if the names of all classes
+    are numbers, otherwise the class in this place.
+
+    Args:
+        pair: Two different names or numbers, joined by a comma.
+        class_names: All classes of the dataset.
+        option: The option's name in Python.
+
+    Returns:
+        Two different class numbers, from 0 to the number of classes - 1.
+
+    Raises:
+        InvalidRequest: There are no such classes, or a number could mean two of them.
+    """
+    found: list[int] = []
+    for text in split_pair(pair, option):
+        places = find_class(text, class_names)
+        if len(places) != 1:
+            numbered = [f"{number} {name}" for number, name in enumerate(class_names)]
+            known = ", ".join(class_names if all(name.isdecimal() for name in class_names) else numbered)
+            problem = f"{text!r} could mean two classes" if places else f"there is no class {text!r}"
+            raise InvalidRequest(f"{problem}; give two of {known}", option=option, value=pair)
+        found += places
+    if found[0] == found[1]:
+        raise InvalidRequest(f"both are the class {class_names[found[0]]}; give two", option=option, value=pair)
+    return found[0], found[1]
+
+
+def find_class(text: str, class_names: tuple[str, ...]) -> set[int]:
+    """Return the places of all classes that a text could mean: the one with this name, and the one with this number."""
+    from headstart.practical.image_folder import class_numbers  # imports scikit-learn
+
+    places = {class_names.index(text)} if text in class_names else set()
+    if text.isdecimal():
+        with suppress(ValueError):
+            places.add(class_numbers((int(text), int(text)), class_names)[0])
+    return places
+
+
+def digits_of(pair: tuple[int, int], class_names: tuple[str, ...]) -> str:
+    """Return the two digits of a registration number that hold out this pair.
+
+    Args:
+        pair: Two class numbers.
+        class_names: All classes of the dataset.
+
+    Raises:
+        InvalidRequest: No digit means one of the classes.
+    """
+    places = {digit: find_class(str(digit), class_names) for digit in range(10)}
+    digits = [next((digit for digit in places if places[digit] == {number}), None) for number in pair]
+    if None in digits:
+        name = class_names[pair[digits.index(None)]]
+        rule = "no digit of a registration number means this class, so a notebook cannot hold it out; a run can"
+        raise InvalidRequest(rule, option="classes", value=name)
+    return "".join(map(str, digits))
+
+
+def describe_pair(pair: tuple[int, int], class_names: tuple[str, ...]) -> str:
+    """Return two classes by name and number, such as "cat (3) and truck (9)"."""
+    return " and ".join(f"{class_names[number]} ({number})" for number in pair)
 
 
 def held_out_in(dataset: Dataset, registration: str | None, classes: str | None) -> tuple[int, int]:
@@ -127,7 +215,7 @@ def held_out_in(dataset: Dataset, registration: str | None, classes: str | None)
     Args:
         dataset: Must have these classes and at least two others.
         registration: The registration number, or None.
-        classes: Two class names, joined by a comma, or None.
+        classes: Two classes by name or number (see `find_pair`), or None.
 
     Returns:
         Two different class numbers, from 0 to the number of classes - 1.
@@ -141,15 +229,13 @@ def held_out_in(dataset: Dataset, registration: str | None, classes: str | None)
             f"{dataset.name} has {len(known)} classes: at least four are needed, because two are held out"
         )
     if classes is not None:
-        names = split_names(classes)
-        if unknown := [name for name in names if name not in known]:
-            rule = f"there is no class {unknown[0]!r}; give two of {', '.join(known)}"
-            raise InvalidRequest(rule, option="classes", value=classes)
-        return known.index(names[0]), known.index(names[1])
-    held_out = held_out_classes(str(registration))
-    if max(held_out) >= len(known):
-        raise InvalidRequest(
-            f"registration number {registration} holds out class {max(held_out)}, but {dataset.name} has classes 0 to "
-            f"{len(known) - 1}; give two class names instead (classes)"
-        )
-    return held_out
+        return find_pair(classes, known, "classes")
+    from headstart.practical.image_folder import class_numbers  # imports scikit-learn
+
+    try:
+        return class_numbers(held_out_classes(str(registration)), known)
+    except InvalidRequest:
+        raise
+    except ValueError as error:
+        rule = f"registration number {registration}: {error}; give two class names instead (classes)"
+        raise InvalidRequest(rule) from error

@@ -7,33 +7,44 @@ checked. So `--help` and a refused request take less than a second.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+import os
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from headstart.datasets.duplicates import find_duplicates
 from headstart.datasets.sources import find_batches, open_dataset, printable, resolve_auto
-from headstart.errors import InvalidRequest
+from headstart.errors import HeadstartError, InvalidRequest
 from headstart.options import (
     check_count,
     check_folder,
     check_held_out,
     check_images,
     check_precision,
+    check_replaceable,
     check_training,
+    describe_pair,
+    digits_of,
     held_out_in,
     resolve_precision,
 )
-from headstart.runs.reader import load_network, read_run
+from headstart.practical.data import CIFAR10_CLASSES
+from headstart.runs.reader import load_network, read_results, read_run
 from headstart.runs.request import check_request
 from headstart.runtime.startup import import_tensorflow
 from headstart.storage.files import check_writable, user_fixable
-from headstart.training.recipes import RECIPE_A, RECIPE_B, Recipes, check_recipes
+from headstart.training.parts import held_out_classes
+from headstart.training.recipes import PRECISIONS, RECIPE_A, RECIPE_B, Recipes, check_recipes
 
 if TYPE_CHECKING:
     import keras
     import numpy as np
 
     from headstart.notebook.build import Parameters
+    from headstart.study.summary import Analysis
 
 logger = logging.getLogger(__name__)
 
@@ -48,18 +59,20 @@ def run(
     precision: str = "auto",
     out: str | Path | None = None,
     recipes: Recipes = (RECIPE_A, RECIPE_B),
+    test_share: float | None = None,
 ) -> Path:
     """Do the whole practical, and write a folder with all results. An interrupted run resumes.
 
     Args:
         registration: The registration number, whose last two different digits name the held-out classes.
         data: "cifar10", "digits", "auto" or a path: see `load_dataset`.
-        classes: Two class names such as "cat,dog", instead of a registration number.
+        classes: Two classes by name or number, such as "cat,dog" or "3,5", instead of a registration number.
         seed: From 0 to 2**31 - 1. Everything random is determined by it.
         epochs: Passes over the training images, for each network, at least 1.
         precision: "float32", "bfloat16", or "auto": the faster one on this machine.
         out: The folder; by default `runs/<number>-<data>-seed<seed>`.
         recipes: Part A's and part B's; `epochs`, `seed` and `precision` replace theirs.
+        test_share: The share of each class that becomes the test part of an image folder without one, such as 0.2.
 
     Returns:
         The folder. `read_run` reads it.
@@ -69,18 +82,43 @@ def run(
         ResourceError: The disk is full, the download failed, or a checkpoint is damaged.
     """
     options: dict[str, Any] = {"classes": classes, "seed": seed, "epochs": epochs, "precision": precision}
-    request = check_request(registration, data=data, out=out, recipes=recipes, **options)
+    request = check_request(registration, data=data, out=out, recipes=recipes, test_share=test_share, **options)
     import_tensorflow()
     from headstart.runs.runner import execute_run
 
     folder = execute_run(request)
+    from headstart.report.run import write_run_page  # imports TensorFlow, which is imported by now
+    from headstart.runs.artefacts import write_figures
+
     if not (folder / "report.html").exists():
-        write_page(folder)
+        content = read_run(folder)
+        with user_fixable(folder):
+            with optional("the figures", folder):
+                write_figures(folder / "figures", read_results(folder, content), content["dataset"]["name"])
+            with optional("the page", folder):
+                write_run_page(folder, content)
     return folder
 
 
+@contextmanager
+def optional(what: str, folder: Path) -> Iterator[None]:
+    """Report what cannot be drawn as a warning, because all numbers are saved by now.
+
+    Args:
+        what: What is drawn.
+        folder: The folder of the run or study.
+    """
+    try:
+        yield
+    except (HeadstartError, OSError):
+        raise
+    except Exception as error:
+        logger.warning("%s: %s failed (%s: %s)", folder, what, type(error).__name__, error, exc_info=True)
+        logger.warning("All results are saved. To try again: headstart report %s", shlex.quote(str(folder)))
+
+
 def write_page(folder: str | Path) -> Path:
-    """Write `report.html` of a finished run, or of a study, from the files in its folder.
+    """Write the figures and `report.html` of a finished run, or of a study, from the files in its folder.
 
     Args:
         folder: The folder of a run or of a study.
@@ -102,7 +140,9 @@ def write_page(folder: str | Path) -> Path:
 
             return rewrite_study_page(folder)
         from headstart.report.run import write_run_page
+        from headstart.runs.artefacts import write_figures
 
+        write_figures(folder / "figures", read_results(folder, content), content["dataset"]["name"])
         return write_run_page(folder, content)
 
 
@@ -111,7 +151,7 @@ def predict(folder: str | Path, pictures: list[Path]) -> tuple[dict[str, Any], d
 
     Args:
         folder: A finished run's folder.
-        pictures: Files of any size: JPEG, PNG, WebP, GIF, BMP, TIFF or PPM.
+        pictures: Files of any size: JPEG, PNG, WebP, GIF, BMP, TIFF or PPM; or folders of them.
 
     Returns:
         The run (see `read_run`), its networks by name, and the pictures as uint8 (32, 32, 3) by file.
@@ -119,10 +159,10 @@ def predict(folder: str | Path, pictures: list[Path]) -> tuple[dict[str, Any], d
     Raises:
         InvalidRequest: There is no finished run, or a picture cannot be read.
     """
-    from headstart.datasets.pictures import read_picture
+    from headstart.datasets.pictures import list_pictures, read_picture
 
     content = read_run(folder)
-    images: dict[Path, np.ndarray] = {picture: read_picture(picture) for picture in pictures}
+    images: dict[Path, np.ndarray] = {picture: read_picture(picture) for picture in list_pictures(pictures)}
     import_tensorflow()
     return content, {name: load_network(Path(folder), content, name) for name in content["networks"]}, images
 
@@ -136,6 +176,7 @@ def check_notebook(
     epochs: int = 20,
     precision: str = "auto",
     recipes: Recipes = (RECIPE_A, RECIPE_B),
+    test_share: float | None = None,
     execute: bool = False,
 ) -> Parameters:
     """Check a notebook's options by the same rules as those of a run, and return its parameters.
@@ -145,11 +186,12 @@ def check_notebook(
     Args:
         registration: The registration number.
         data: "cifar10", "digits", "auto" or the path of an image folder.
-        classes: Two class names, instead of a registration number; they become the digits that name them.
+        classes: Two classes by name or number, instead of a registration number; they become the digits that mean them.
         seed: From 0 to 2**31 - 1.
         epochs: At least 1.
         precision: "float32", "bfloat16" or "auto": float32 or, if it is executed, the faster one on this machine.
         recipes: Part A's and part B's.
+        test_share: As in `load_dataset`.
         execute: Whether the notebook will be executed here.
 
     Returns:
@@ -165,25 +207,29 @@ def check_notebook(
     check_precision(precision)
     check_recipes(*recipes)
     is_path = data not in (*LOADERS, "auto")
-    if execute or classes is not None or is_path:
-        dataset, _ = open_dataset(data)  # so that data which a run refuses is refused here, too
+    if execute or classes is not None or test_share is not None or is_path:
+        dataset, _ = open_dataset(data, test_share, seed)  # so that data which a run refuses is refused here, too
         if is_path:
             folder = Path(data).expanduser()
             if find_batches(folder) or not folder.is_dir():  # a run would read them, and the notebook cannot
                 raise InvalidRequest(CHOICES, option="data", value=printable(data))
-            data = str(folder) if data[0] == "~" else data  # unchanged, because "./digits" is a folder, "digits" is not
         held_out = held_out_in(dataset, registration, classes)
-        if registration is None and max(held_out) > 9:
-            rule = "the notebook can hold out the first ten classes only; a run can hold out any"
-            raise InvalidRequest(rule, option="classes", value=classes)
-        registration = registration or "".join(map(str, held_out))
-        data = resolve_auto(data, dataset.name)
+        registration = registration or digits_of(held_out, dataset.class_names)
+        logger.info("Held out: %s", describe_pair(held_out, dataset.class_names))
+        for sentence in find_duplicates(dataset).sentences():
+            logger.warning("%s", sentence)
+        data = resolve_auto(data, dataset.name)  # a path stays as it is
+    elif data != "digits":
+        logger.info("Held out: %s", describe_pair(held_out_classes(str(registration)), CIFAR10_CLASSES))
     if precision == "auto" and not execute:  # it will run on a machine that cannot be measured here
         precision = "float32"
     elif precision == "auto":
         precision, reason = resolve_precision(precision)
         logger.info("Precision: %s (%s)", precision, reason)
-    return Parameters(str(registration), epochs, seed, precision, "cifar10" if data == "auto" else data, recipes)
+    options: dict[str, Any] = {"epochs": epochs, "seed": seed, "precision": precision, "recipes": recipes}
+    if is_path:
+        return Parameters(str(registration), folder=str(folder), test_share=test_share or 0.0, **options)
+    return Parameters(str(registration), data="cifar10" if data == "auto" else data, **options)
 
 
 def make_notebook(
@@ -192,6 +238,7 @@ def make_notebook(
     out: str | Path | None = None,
     execute: bool = False,
     timeout: int | None = None,
+    force: bool = False,
     **options: Any,
 ) -> Path:
     """Write the hand-in: one notebook with all the code, which does not import headstart.
@@ -201,13 +248,14 @@ def make_notebook(
         out: The file; by default `practical-<number>.ipynb`.
         execute: Whether to execute all cells.
         timeout: Seconds that one cell may take; no limit by default.
-        options: data, classes, seed, epochs, precision and recipes: see `check_notebook`.
+        force: Whether a file that has other content may be replaced.
+        options: data, classes, seed, epochs, precision, recipes and test_share: see `check_notebook`.
 
     Returns:
         The file.
 
     Raises:
-        InvalidRequest: An option is invalid.
+        InvalidRequest: An option is invalid, or the file exists and may have been edited or executed.
         ResourceError: The file cannot be written.
         TrainingFailed: A cell failed. The outputs of the cells before it are in `<name>.partial.ipynb`.
     """
@@ -221,9 +269,14 @@ def make_notebook(
         raise InvalidRequest("name a file that ends in .ipynb", option="out", value=path)
     check_writable(path)
 
-    from headstart.notebook.build import build_notebook, write_notebook
+    from headstart.notebook.build import as_text, build_notebook, write_notebook
 
+    if parameters.folder is not None and not Path(parameters.folder).is_absolute():  # the notebook is started elsewhere
+        parameters = replace(parameters, folder=os.path.relpath(parameters.folder, path.parent))
     notebook = build_notebook(parameters)
+    # The same notebook that was not executed may have another precision, which is measured before the execution.
+    same = [as_text(build_notebook(replace(parameters, precision=precision))) for precision in PRECISIONS]
+    check_replaceable(path, same, force)
     with user_fixable(path):
         if execute:
             execute_notebook(notebook, path, timeout)
@@ -249,8 +302,8 @@ def run_study(
         workers: Processes on this machine; one per core by default.
         scheduler: "tcp://HOST:PORT" of a running Dask cluster, instead.
         worker_data: What each worker loads, as in `load_dataset`; by default the images are sent to the workers.
-        options: data, images, precision, recipes, pairs, seeds, strategies, train_sizes and epochs: see `check_study`
-            and `make_plan`.
+        options: data, images, test_share, precision, recipes, pairs, seeds, strategies, train_sizes and epochs: see
+            `check_study` and `make_plan`.
 
     Returns:
         The folder.
@@ -269,8 +322,16 @@ def run_study(
     logger.info("To train: %s of %s networks, into %s", f"{len(study.missing):,}", f"{len(study.plan.networks):,}", out)
     import_tensorflow()
     from headstart.report.study import write_study_page
+    from headstart.study.outputs import write_figures
 
-    return execute_study(study, write_study_page, workers, scheduler, worker_data)
+    def draw(folder: Path, content: dict[str, Any], analysis: Analysis) -> None:
+        """Write the figures and the page."""
+        with optional("the figures", folder):
+            write_figures(folder / "figures", content["dataset"], analysis)
+        with optional("the page", folder):
+            write_study_page(folder, content, analysis)
+
+    return execute_study(study, draw, workers, scheduler, worker_data)
 
 
 def describe_study_plan(
@@ -316,6 +377,7 @@ def tune(
     seed: int = 0,
     precision: str = "auto",
     data: str = "auto",
+    test_share: float | None = None,
     out: str | Path | None = None,
 ) -> Path:
     """Search a recipe on validation images, which are taken from the training images. Test images are not used.
@@ -332,6 +394,7 @@ def tune(
         seed: Determines every training, but not which recipes are tried.
         precision: "auto", "float32" or "bfloat16".
         data: As in `load_dataset`.
+        test_share: As in `load_dataset`.
         out: The folder for the results; by default `tuning-<part>`.
 
     Returns:
@@ -355,7 +418,7 @@ def tune(
     from headstart.tuning.search import check_search_folder, hide_test_images, search_recipe
 
     check_search_folder(folder)
-    dataset, source = open_dataset(data)
+    dataset, source = open_dataset(data, test_share)
     logger.info("Data: %s (%s)", dataset.name, source)
     chosen = parse_pairs(pairs or {"a": "4,9", "b": "3,5+1,8"}[part], dataset.class_names)
     search = Search(part, hide_test_images(dataset, images=images), chosen, epochs, seed, precision)

@@ -3,14 +3,16 @@ from __future__ import annotations
 import csv
 import json
 import logging
+import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import nbformat
 import numpy as np
@@ -20,16 +22,8 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from headstart.errors import TrainingFailed
 from headstart.notebook.build import Parameters, build_notebook
 from headstart.notebook.execute import execute_notebook
-from support.notebooks import (
-    CIFAR10_PARAMETERS,
-    SMALL_RECIPES,
-    check_cifar10,
-    check_executed,
-    code_cells,
-    generated_cifar10,
-    printed,
-)
-from support.runs import SMALL, FinishedRun, command, write_recipe
+from support.notebooks import CIFAR10_PARAMETERS, check_cifar10, check_executed, code_cells, generated_cifar10, printed
+from support.runs import SMALL, Ended, FinishedRun, at, command, write_recipe
 
 PYTHON3 = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
 
@@ -122,12 +116,9 @@ def test_a_cell_that_takes_too_long_is_stopped(tmp_path: Path) -> None:
 
 
 def test_a_kernel_that_cannot_start_is_reported(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
-    monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "0")
-    kernel = tmp_path / "jupyter" / "kernels" / "python3"
-    kernel.mkdir(parents=True)
-    spec = {"argv": [sys.executable, "-c", "raise SystemExit(1)"], "display_name": "broken", "language": "python"}
-    (kernel / "kernel.json").write_text(json.dumps(spec))
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "ipykernel_launcher.py").write_text("raise SystemExit(1)")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "broken"))
     (tmp_path / "out").mkdir()
     with pytest.raises(TrainingFailed, match=r"^cell 0 of 1: its kernel could not start;"):
         execute_notebook(tiny("1"), tmp_path / "out" / "a.ipynb", 60)
@@ -152,7 +143,11 @@ cells = [new_code_cell("print('reached')"), new_code_cell("import time; time.sle
 headstart.notebook.build.build_notebook = lambda _: new_notebook(cells=cells)
 sys.exit(status_of(sys.argv[1:]))
 """  # the command, with a tiny notebook instead of the real one
-ARGUMENTS = ["notebook", "49", *["--data", "digits", "--precision", "float32", "--execute", "--out", "a.ipynb"]]
+ARGUMENTS = [
+    "notebook",
+    "49",
+    *["--data", "digits", "--precision", "float32", "--execute", "--force", "--out", "a.ipynb"],
+]
 
 
 @contextmanager
@@ -238,6 +233,39 @@ def test_ctrl_c_works_before_the_kernel_has_started(tmp_path: Path) -> None:
     assert not (tmp_path / "a.ipynb").exists()
 
 
+SIGNAL_TO_A_THREAD = """
+import asyncio, signal, threading
+from headstart.notebook.execute import LoggingClient
+
+async def interrupt_this_thread(client, **options):
+    signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+    await asyncio.sleep(120)
+
+LoggingClient.async_start_new_kernel = interrupt_this_thread
+"""
+
+
+def test_ctrl_c_works_if_another_thread_receives_it(tmp_path: Path) -> None:
+    """The system gives the signal of a process to any of its threads."""
+    with started(tmp_path, SIGNAL_TO_A_THREAD) as process:
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted" in errors
+
+
+def test_the_kernel_has_this_interpreter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel that is named python3 can be that of another environment."""
+    spec = {"argv": ["/bin/false"], "display_name": "Python 3", "language": "python"}
+    (tmp_path / "kernels" / "python3").mkdir(parents=True)
+    (tmp_path / "kernels" / "python3" / "kernel.json").write_text(json.dumps(spec))
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
+    path = tmp_path / "folder" / "a.ipynb"
+    path.parent.mkdir()
+    execute_notebook(tiny("import os, sys; print(sys.executable)", "print(os.getcwd())"), path)
+    outputs = [printed(cell) for cell in code_cells(read(path))]
+    assert outputs == [f"{sys.executable}\n", f"{path.parent}\n"]
+
+
 # What libraries write directly to the process' output
 
 
@@ -265,6 +293,19 @@ def test_direct_output_is_not_printed_if_a_cell_fails(tmp_path: Path, capfd) -> 
 
 # The real notebook
 
+
+@contextmanager
+def redirected(descriptor: int, file: IO[str]) -> Iterator[None]:
+    """Write to a file what libraries and other processes write to this descriptor."""
+    before = os.dup(descriptor)
+    os.dup2(file.fileno(), descriptor)
+    try:
+        yield
+    finally:
+        os.dup2(before, descriptor)
+        os.close(before)
+
+
 ALL = """\
 import json as _json
 everything = {
@@ -289,52 +330,64 @@ def stub(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_command_executes_the_notebook_of_digits(stub: Path, here: Path, monkeypatch, capfd) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(stub))
-    options = (
-        "--data",
-        "digits",
-        "--epochs",
-        2,
-        "--precision",
-        "float32",
-        "--recipe",
-        write_recipe(here / "a.json", SMALL),
-    )
-    ended = command("notebook", "2020387499", *options, "--execute", "--timeout", 300)
+@dataclass(frozen=True)
+class Executed:
+    """The real notebook, executed by the command with cells after its own."""
+
+    ended: Ended
+    written: tuple[str, str]  # what reached the process' standard output and error directly
+    notebooks: list[Path]
+    notebook: nbformat.NotebookNode  # without the additional cells
+    numbers: list[dict[str, Any]]  # all numbers, and those after its networks were trained again in another order
+
+
+@pytest.fixture(scope="module")
+def executed(stub: Path, tmp_path_factory: pytest.TempPathFactory) -> Executed:
+    place = tmp_path_factory.mktemp("executed")
+
+    def build_longer(parameters: Parameters) -> nbformat.NotebookNode:
+        notebook = build_notebook(parameters)
+        trainings = {
+            cell.source.split(" = train(")[0].split()[-1]: cell for cell in notebook.cells if " = train(" in cell.source
+        }
+        again = [trainings[name].source for name in ("two_layers", "source", "last_layer", "scratch")]
+        notebook.cells += [new_code_cell(code, id=f"more-{number}") for number, code in enumerate((ALL, *again, ALL))]
+        return notebook
+
+    options = ("--data", "digits", "--epochs", 2, "--precision", "float32")
+    recipe = ("--recipe", write_recipe(place / "a.json", SMALL))
+    with at(place) as patch, (place / "out").open("w+") as out, (place / "err").open("w+") as err:
+        patch.setenv("PYTHONPATH", str(stub))
+        patch.setattr("headstart.notebook.build.build_notebook", build_longer)
+        with redirected(1, out), redirected(2, err):
+            ended = command("notebook", "2020387499", *options, *recipe, "--execute", "--timeout", 300)
+        written = (place / "out").read_text(), (place / "err").read_text()
     assert (ended.status, ended.errors) == (0, "")
-    assert capfd.readouterr() == ("", "")  # nothing that TensorFlow writes in the kernel
-    assert [path.name for path in here.glob("*.ipynb")] == ["practical-2020387499.ipynb"]
-    check_executed(read(here / "practical-2020387499.ipynb"))
-    lines = [line.strip() for line in ended.output.splitlines()]
+    notebooks = list(place.glob("*.ipynb"))
+    notebook = read(notebooks[0])
+    own = [cell for cell in notebook.cells if not cell.id.startswith("more-")]
+    texts = [printed(cell) for cell in notebook.cells if cell.source == ALL]
+    notebook.cells = own
+    return Executed(ended, written, notebooks, notebook, [json.loads(text) for text in texts])
+
+
+def test_the_command_executes_the_notebook_of_digits(executed: Executed, tmp_path: Path) -> None:
+    assert executed.written == ("", "")  # nothing that TensorFlow writes in the kernel
+    assert [path.name for path in executed.notebooks] == ["practical-2020387499.ipynb"]
+    check_executed(executed.notebook)
+    own, _, more = executed.ended.output.partition(ALL.splitlines()[0])
+    assert more
+    lines = [line.strip() for line in own.splitlines()]
     for name in ("Network A", "From scratch", "One layer", "Two layers"):
         assert [line.partition(":")[0] for line in lines if line.startswith(f"{name}, ")] == [
             f"{name}, epoch {epoch}" for epoch in (1, 2)
         ]
-    assert (here / "practical-2020387499.ipynb").stat().st_size < 2_000_000
+    nbformat.write(executed.notebook, tmp_path / "own.ipynb")
+    assert (tmp_path / "own.ipynb").stat().st_size < 2_000_000
 
 
-@pytest.fixture(scope="module")
-def printed_numbers(stub: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    """The numbers of the real notebook, and those after its networks are trained again in another order."""
-    notebook = build_notebook(Parameters("2020387499", epochs=2, data="digits", recipes=SMALL_RECIPES))
-    trainings = {
-        cell.source.split(" = train(")[0].split()[-1]: cell for cell in notebook.cells if " = train(" in cell.source
-    }
-    again = [
-        trainings[name].source for name in ("two_layers", "source", "two_layers", "last_layer", "scratch", "last_layer")
-    ]
-    notebook.cells += [new_code_cell(code, id=f"more-{number}") for number, code in enumerate((ALL, *again, ALL))]
-    path = tmp_path_factory.mktemp("numbers") / "a.ipynb"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(stub))
-        execute_notebook(notebook, path, 300)
-    texts = [printed(cell) for cell in code_cells(read(path)) if cell.source == ALL]
-    return [json.loads(text) for text in texts]
-
-
-def test_the_notebook_and_the_run_have_equal_numbers(printed_numbers, digits_run: FinishedRun) -> None:
-    numbers = printed_numbers[0]
+def test_the_notebook_and_the_run_have_equal_numbers(executed: Executed, digits_run: FinishedRun) -> None:
+    numbers = executed.numbers[0]
     with np.load(digits_run.folder / "predictions.npz") as predictions:
         for name in ("a", "scratch", "last_layer", "two_layers"):
             assert np.array_equal(np.float32(numbers[name]["probabilities"]), predictions[name])
@@ -352,8 +405,8 @@ def test_the_notebook_and_the_run_have_equal_numbers(printed_numbers, digits_run
     }
 
 
-def test_cells_executed_again_in_another_order_give_equal_numbers(printed_numbers) -> None:
-    first, second = printed_numbers
+def test_cells_executed_again_in_another_order_give_equal_numbers(executed: Executed) -> None:
+    first, second = executed.numbers
     assert second == first
 
 

@@ -36,7 +36,7 @@ def paragraphs(strategies: list[Trained]) -> list[str]:
 
 def test_a_network_is_described_by_accuracy_interval_and_image_count(make_trained: Make) -> None:
     text = describe_network(make_trained("a", 1800, 2000))
-    begin = "**Network A** classifies 90.0% of 2,000 test images correctly (95% confidence interval 88.6% to 91.2%). "
+    begin = "**Network A** classifies 90.0% of 2,000 test images correctly (95% confidence interval 88.6% to 91.2%; "
     assert text.startswith(begin)
     assert "guessing" not in text
     assert "one class" not in text
@@ -73,13 +73,14 @@ def with_labels(make: Make, share: float, right: int, of: int = 100) -> Trained:
 def test_guessing_is_mentioned_if_the_interval_includes_it(right: int, guessing: bool, make_trained: Make) -> None:
     """The interval of 59 correct images of 100 starts at 49.2%, that of 60 at 50.2%."""
     text = describe_network(make_trained("scratch", right, 100))
-    expected = "That is no better than guessing: the largest class has 50.0% of the images. "
-    assert (expected in text) == ("no better than guessing" in text) == guessing
+    assert "; the largest class has 50.0%). " in text
+    assert ("That is no better than guessing the largest class. " in text) == ("guessing" in text) == guessing
 
 
 def test_guessing_means_the_share_of_the_largest_class(make_trained: Make) -> None:
     text = describe_network(with_labels(make_trained, share=0.8, right=85))
-    assert "no better than guessing: the largest class has 80.0% of the images" in text
+    assert "the largest class has 80.0%). " in text
+    assert "That is no better than guessing the largest class. " in text
     assert "guessing" not in describe_network(with_labels(make_trained, share=0.8, right=95))
     assert "guessing" not in describe_network(with_labels(make_trained, share=0.6, right=85))
 
@@ -167,7 +168,7 @@ def test_transfer_is_described_by_first_and_last_accuracy_and_times(make_trained
     last_layer = with_times(make_trained, "last_layer", [0.81, 0.79, 0.85, 0.9], [4.5, 5.0, 5.5, 6.0], 4.0)
     assert describe_transfer(last_layer, scratch) == (
         "**One layer** was at 81.0% after the first epoch and at 90.0% after the last; from scratch: 50.0%, 80.0%. "
-        "Training took 6 s instead of 61 s. With the frozen layers' output computed again in every epoch, it would "
+        "Training took 6 s instead of 61 s. With the frozen layers' output computed in every epoch, it would "
         "take about 10 s."  # the output for two epochs took 4 s: for four epochs it takes 8 s, and training 2 s
     )
 

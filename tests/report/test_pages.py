@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,9 @@ def browser() -> Iterator[Any]:
         browser.close()
 
 
-@pytest.fixture
-def open_page(browser: Any) -> Iterator[Open]:
-    """Open a file, and wait until it is drawn. The test fails if the page loads anything else or reports an error."""
+@contextmanager
+def opening(browser: Any) -> Iterator[Open]:
+    """Open files, and wait until they are drawn. Fail if a page loads anything else or reports an error."""
     contexts, wrong = [], []
 
     def open_file(path: Path, **options: Any) -> Any:
@@ -62,6 +63,12 @@ def open_page(browser: Any) -> Iterator[Open]:
     assert wrong == []
 
 
+@pytest.fixture
+def open_page(browser: Any) -> Iterator[Open]:
+    with opening(browser) as open_file:
+        yield open_file
+
+
 @pytest.fixture(scope="session")
 def study_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return rewrite_study_page(make_study(tmp_path_factory.mktemp("study-page"), classes=HOSTILE))
@@ -71,6 +78,20 @@ def study_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run_page(picture_run: FinishedRun) -> Path:
     """Return a page whose class names are hostile."""
     return picture_run.folder / "report.html"
+
+
+@pytest.fixture(scope="module")
+def shown_run(browser: Any, picture_run: FinishedRun) -> Iterator[Any]:
+    """The run's page in the browser, for tests that change nothing on it."""
+    with opening(browser) as open_file:
+        yield open_file(picture_run.folder / "report.html")
+
+
+@pytest.fixture(scope="module")
+def shown_study(browser: Any, study_page: Path) -> Iterator[Any]:
+    """The study's page in the browser, for tests that change nothing on it."""
+    with opening(browser) as open_file:
+        yield open_file(study_page)
 
 
 def lines(page: Any, chart: str) -> int:
@@ -92,9 +113,8 @@ def hover(page: Any, chart: str, x: float = 0.5, y: float = 0.5) -> str:
 # A run
 
 
-def test_every_chart_of_a_run_is_drawn(open_page: Open, run_page: Path) -> None:
-    page = open_page(run_page)
-    charts = page.locator(".chart")
+def test_every_chart_of_a_run_is_drawn(shown_run: Any) -> None:
+    charts = shown_run.locator(".chart")
     assert charts.count() == 3 + len(NETWORKS)
     assert all(charts.nth(n).locator("svg.main-svg").count() for n in range(charts.count()))
 
@@ -120,15 +140,13 @@ def test_curves_are_switched_by_keyboard(open_page: Open, run_page: Path) -> Non
     assert lines(page, "accuracy") == 6
 
 
-def test_curves_say_their_values_under_the_mouse(open_page: Open, run_page: Path) -> None:
-    page = open_page(run_page)
-    said = hover(page, "accuracy", x=2 / 3)
+def test_curves_say_their_values_under_the_mouse(shown_run: Any) -> None:
+    said = hover(shown_run, "accuracy", x=2 / 3)
     assert said.count("%") >= 1
 
 
-def test_a_confusion_matrix_names_both_classes(open_page: Open, run_page: Path) -> None:
-    page = open_page(run_page)
-    said = hover(page, "confusion-scratch", x=0.75, y=0.25)
+def test_a_confusion_matrix_names_both_classes(shown_run: Any) -> None:
+    said = hover(shown_run, "confusion-scratch", x=0.75, y=0.25)
     assert f"{HOSTILE[0]} classified as {HOSTILE[1]}: " in said
 
 
@@ -159,9 +177,8 @@ def test_on_paper_everything_is_open_and_fits(open_page: Open, run_page: Path) -
 # A study
 
 
-def test_every_chart_of_a_study_is_drawn(open_page: Open, study_page: Path) -> None:
-    page = open_page(study_page)
-    charts = page.locator(".chart")
+def test_every_chart_of_a_study_is_drawn(shown_study: Any) -> None:
+    charts = shown_study.locator(".chart")
     assert charts.count() == 6
     assert all(charts.nth(n).locator("svg.main-svg").count() for n in range(charts.count()))
 
@@ -277,8 +294,8 @@ def test_the_table_is_searched_and_sorted(open_page: Open, study_page: Path) -> 
     assert list(dict.fromkeys(sizes)) == ["5", "1.0"]
 
 
-def test_csv_files_are_downloaded_from_the_page(open_page: Open, study_page: Path, tmp_path: Path) -> None:
-    page = open_page(study_page)
+def test_csv_files_are_downloaded_from_the_page(shown_study: Any, study_page: Path) -> None:
+    page = shown_study
     for name in ("results.csv", "summary.csv", "pairs.csv"):
         with page.expect_download() as download:
             page.get_by_role("link", name=f"Download {name}").click()
@@ -289,27 +306,32 @@ def test_csv_files_are_downloaded_from_the_page(open_page: Open, study_page: Pat
 # Both
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
 @pytest.mark.parametrize("kind", ["run_page", "study_page"])
 def test_pages_are_accessible_and_fit_the_screen(
-    kind: str, width: int, scheme: str, open_page: Open, request: pytest.FixtureRequest
+    kind: str, width: int, open_page: Open, request: pytest.FixtureRequest
 ) -> None:
+    """With light and with dark colours, which only the style sheet tells apart."""
     from axe_playwright_python.base import AXE_SCRIPT
 
-    path = request.getfixturevalue(kind)
-    page = open_page(path, viewport={"width": width, "height": 844}, color_scheme=scheme, bypass_csp=True)
+    page = open_page(request.getfixturevalue(kind), viewport={"width": width, "height": 844}, bypass_csp=True)
     page.evaluate("document.querySelectorAll('details').forEach((details) => (details.open = true))")
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
     page.evaluate(AXE_SCRIPT)
-    found = page.evaluate("axe.run({resultTypes: ['violations']})")
-    assert [(fault["id"], fault["impact"], fault["nodes"][0]["html"]) for fault in found["violations"]] == []
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        found = page.evaluate("axe.run({resultTypes: ['violations']})")
+        assert [(fault["id"], fault["impact"], fault["nodes"][0]["html"]) for fault in found["violations"]] == [], (
+            scheme
+        )
 
 
 def test_charts_follow_dark_mode(open_page: Open, run_page: Path) -> None:
-    fill = "getComputedStyle(document.querySelector('#final .xtick text')).fill"
-    light, dark = (open_page(run_page, color_scheme=scheme).evaluate(fill) for scheme in ("light", "dark"))
-    assert (light, dark) == ("rgb(27, 29, 31)", "rgb(230, 232, 234)")
+    page, colours = open_page(run_page), []
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        colours.append(page.evaluate("getComputedStyle(document.querySelector('#final .xtick text')).fill"))
+    assert colours == ["rgb(27, 29, 31)", "rgb(230, 232, 234)"]
 
 
 def test_without_scripts_the_texts_and_tables_are_there(browser: Any, run_page: Path) -> None:

@@ -76,7 +76,7 @@ def test_a_saved_network_predicts_the_same_from_raw_images(tiny_run: TinyRun, tm
 
 
 def test_each_network_has_a_figure_and_so_has_the_comparison(tiny_run: TinyRun, tmp_path: Path) -> None:
-    artefacts.write_figures(tmp_path / "figures", tiny_run.source, tiny_run.strategies, "some $digits$")
+    artefacts.write_figures(tmp_path / "figures", tiny_run.networks, "some $digits$")
     files = sorted((tmp_path / "figures").iterdir())
     assert [path.name for path in files] == sorted(f"{name}.png" for name in [*NAMES, "comparison"])
     for path in files:

@@ -250,7 +250,7 @@ def test_a_training_loss_of_another_network_is_found(tiny_run: TinyRun) -> None:
 
 def test_a_network_that_is_trained_twice_is_found(tiny_run: TinyRun) -> None:
     network = build_network(2, tiny_run.recipe_b, colour_statistics(tiny_run.part_b.x_train), seed=10_000)
-    train(network, tiny_run.part_b, tiny_run.recipe_b, name="scratch")
+    network.set_weights(tiny_run.scratch.network.get_weights())
     again = train(network, tiny_run.part_b, tiny_run.recipe_b, name="scratch")
     broken = broken_rules(tiny_run, scratch=again)
     assert alone_is_broken(broken, "From scratch: 6 layers start from the seed's random weights")

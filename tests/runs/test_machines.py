@@ -22,6 +22,7 @@ from headstart.cli import status_of
 
 status = status_of(sys.argv[1:])
 assert not reached, reached
+assert os.environ["TF_ENABLE_ONEDNN_OPTS"] == "1"  # TensorFlow has its fast kernels
 sys.exit(status)
 """
 
@@ -37,12 +38,16 @@ def unusual_run(place: Path, years: int) -> list[str]:
 def test_a_run_succeeds_on_an_unusual_machine(tmp_path: Path) -> None:
     """One core, a Turkish locale, no home, no terminal, no network, a path with spaces and accents, a wrong clock.
 
-    The first start is piped into `head`, which closes the pipe after one line.
+    The first start is piped into `head`, which closes the pipe after one line. In the second one, nothing but
+    Matplotlib, which misses its folder, writes to standard error, with TensorFlow's default settings.
     """
     place = tmp_path / "Ödev 2 (son) – ı İ"
     place.mkdir()
     homeless = {"HOME": "/proc/no/home", "LC_ALL": "tr_TR.UTF-8", "LANG": "tr_TR.UTF-8"}
-    environment = {name: value for name, value in os.environ.items() if name not in ("KERAS_HOME", "XDG_CACHE_HOME")}
+    caches = ("KERAS_HOME", "XDG_CACHE_HOME")
+    environment = {
+        name: value for name, value in os.environ.items() if name not in caches and not name.startswith("TF_")
+    }
     options = {"cwd": place, "env": environment | homeless, "stdin": subprocess.DEVNULL}
 
     with subprocess.Popen(unusual_run(place, 0), stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options) as first:
@@ -55,6 +60,8 @@ def test_a_run_succeeds_on_an_unusual_machine(tmp_path: Path) -> None:
     assert not (place / "run" / "run.json").exists()
 
     ended = subprocess.run(unusual_run(place, 30), capture_output=True, check=False, **options)
-    assert (ended.returncode, b"Traceback" in ended.stderr) == (0, False), ended
+    assert ended.returncode == 0, ended
+    assert [line for line in ended.stderr.splitlines() if b"matplotlib" not in line] == []
     assert "rules hold" in ended.stdout.decode()
-    assert {"run.json", "history.csv", "report.html", "models/a.keras"} <= contents(place / "run").keys()
+    assert "oneDNN" not in ended.stdout.decode()
+    assert {"run.json", "recipe.json", "history.csv", "report.html", "models/a.keras"} <= contents(place / "run").keys()

@@ -30,7 +30,7 @@ def test_a_users_own_checkpoints_are_not_part_of_a_run(tmp_path: Path) -> None:
 def test_an_unprintable_path_can_be_stored_and_read_again(
     folder: str, digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("headstart.runs.request.open_dataset", lambda data: Opened(digits, "here"))
+    monkeypatch.setattr("headstart.runs.request.open_dataset", lambda *_: Opened(digits, "here"))
     request = check_request("2020387499", data=f"{folder}/images", precision="float32", out=tmp_path)
     write_json(tmp_path / "run.json", {"request": request.stored})
     assert stored_request(tmp_path) == request.stored

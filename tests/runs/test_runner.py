@@ -44,6 +44,7 @@ FILES = {
 RUN = {"registration", "seed", "dataset", "classes", "recipe", "networks", "comparison", "audit"}
 RUN |= {"cautions", "conclusions"}
 NETWORK = {"copied", "frozen", "epochs", "trainable_parameters", "train_accuracy", "test_accuracy"}
+NETWORK |= {"balanced_accuracy", "largest_class"}
 NETWORK |= {"test_accuracy_ci95", "train_loss", "test_loss", "seconds", "feature_seconds", "features", "words"}
 
 
@@ -156,6 +157,9 @@ def test_run_json_the_predictions_and_the_last_epoch_agree(digits_run: FinishedR
         assert network["train_accuracy"] == pytest.approx(float(last[name]["train_accuracy"]), abs=0.1)  # of a sample
         low, high = network["test_accuracy_ci95"]
         assert low < accuracy < high
+        assert network["largest_class"] == max(np.mean(labels == label) for label in np.unique(labels))
+        right = arrays[name].argmax(axis=1) == labels
+        assert network["balanced_accuracy"] == pytest.approx(np.mean([right[labels == k].mean() for k in set(labels)]))
 
 
 def test_saved_networks_predict_the_saved_predictions_from_raw_images(picture_run: FinishedRun) -> None:
@@ -299,7 +303,7 @@ class Start:
 MOMENTS = ("request.json:1", "a.npz:2", "last_layer.npz:1", "run.json:1", "report.html:1")
 KILLED_AT_MOMENTS = """
 import os, re, signal, sys
-import tensorflow  # once, for all starts; none of its threads has started yet
+import headstart.report.run, headstart.runs.runner  # once, for all starts; none of TensorFlow's threads has started yet
 from headstart.cli import status_of
 
 fsync, seen = os.fsync, []

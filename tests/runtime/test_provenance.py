@@ -23,6 +23,7 @@ NOT_HASHED = {
     "storage/locks.py": "keeps processes apart",
     "storage/schema.py": "reads files and checks their structure",
     "study/plan.py": IN_THE_REQUEST,
+    "study/results.py": "keeps rows and sources as they are",
     "training/parts.py": IN_THE_REQUEST,
     "training/recipes.py": IN_THE_REQUEST,
     **dict.fromkeys(

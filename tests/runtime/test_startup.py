@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
 import pytest
 
+from headstart.errors import InvalidRequest
 from support.runs import TINY, contents, make_pictures, write_recipe
 
 HEADSTART = Path(sys.executable).with_name("headstart")
@@ -59,12 +62,6 @@ def test_lines_before_a_failed_import_are_kept(tmp_path: Path) -> None:
     assert not [message for message in MESSAGES if message in ended.stderr]
 
 
-def test_real_tensorflow_prints_nothing_and_has_its_fast_kernels(tmp_path: Path) -> None:
-    code = IMPORT + "import os, sys; print(os.environ['TF_ENABLE_ONEDNN_OPTS'], 'tensorflow' in sys.modules)"
-    ended = python(f"import headstart.practical; {code}", tmp_path, stderr=subprocess.PIPE)
-    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "1 True\n", "")
-
-
 def test_tensorflow_is_imported_also_if_standard_error_is_closed(tmp_path: Path) -> None:
     code = f"import os; os.close(2); {IMPORT}import sys; print('tensorflow' in sys.modules)"
     ended = python(code, tmp_path, stderr=subprocess.PIPE)
@@ -80,11 +77,11 @@ def tiny_arguments(tmp_path: Path) -> list[str]:
     return ["run", "--data", str(pictures), "--classes", "cat,dog", *options]
 
 
-@pytest.mark.parametrize("closed", [False, True], ids=["open", "2>&-"])
-def test_run_neither_uses_nor_needs_standard_error(closed: bool, tiny_arguments: list[str], tmp_path: Path) -> None:
+def test_run_does_not_need_standard_error(tiny_arguments: list[str], tmp_path: Path) -> None:
+    """That it does not use it is tested in `runs/test_machines.py`."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TF_")}
-    environment |= {"XDG_CACHE_HOME": str(tmp_path / ".cache")}
-    shell = ["sh", "-c", f'exec "$0" "$@" {"2>&-" if closed else ""}', HEADSTART, *tiny_arguments]
+    environment |= {"XDG_CACHE_HOME": str(tmp_path / ".cache"), "MPLCONFIGDIR": mpl.get_cachedir()}
+    shell = ["sh", "-c", 'exec "$0" "$@" 2>&-', HEADSTART, *tiny_arguments]
     ended = subprocess.run(shell, env=environment, capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stderr) == (0, ""), ended
     assert "rules hold" in ended.stdout
@@ -100,3 +97,22 @@ def test_closed_standard_error_does_not_become_another_file(tmp_path: Path) -> N
     ended = subprocess.run(shell, cwd=tmp_path, capture_output=True, check=False)
     assert (tmp_path / "mine").exists()
     assert ended.returncode == 0
+
+
+def test_keras_uses_tensorflow_whatever_the_users_settings_are(tmp_path: Path) -> None:
+    settings = {"backend": "torch", "image_data_format": "channels_first", "floatx": "float16", "epsilon": 1e-7}
+    (tmp_path / "keras.json").write_text(json.dumps(settings))
+    environment = {**os.environ, "KERAS_HOME": str(tmp_path), "KERAS_BACKEND": "jax"}
+    code = "import headstart as hs; hs.train; import keras; print(keras.config.backend())"
+    assert subprocess.check_output([sys.executable, "-c", code], env=environment, text=True) == "tensorflow\n"
+
+
+def test_another_backend_that_was_imported_before_takes_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    import keras
+
+    from headstart.training.recipes import RECIPE_A
+    from headstart.training.trainer import build_network
+
+    monkeypatch.setattr(keras.config, "backend", lambda: "jax")
+    with pytest.raises(InvalidRequest, match="Keras was imported with the backend jax: headstart needs tensorflow"):
+        build_network(2, RECIPE_A, ([0.0] * 3, [1.0] * 3))

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -62,3 +66,17 @@ def test_waiting_lock_lets_one_at_a_time_continue(tmp_path: Path, caplog: pytest
     thread.join(60)
     assert order == ["first", "second"]
     assert caplog.messages == ["waiting for another process that is using the images"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.EIO])
+@pytest.mark.parametrize("lock", [exclusive_lock, lambda folder: waiting_lock(folder / "file", "it")])
+def test_a_file_system_without_locks_takes_one_line(
+    lock: Callable[[Path], AbstractContextManager[None]], number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    rule = rf"its file system cannot lock files \({os.strerror(number)}\); use a folder on a local disk"
+    with pytest.raises(ResourceError, match=rule), lock(tmp_path):
+        pass

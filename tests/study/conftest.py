@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from support.clusters import TINY, FakeTraining, append_keys
+from support.shared import once
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -35,7 +36,7 @@ def keep_log_handlers() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    """Two workers; tests that kill or reject a worker start their own."""
+    """Two workers that never import TensorFlow; tests that kill a worker, or train for real, start their own."""
     from headstart.study.scheduler import connect
 
     with ExitStack() as stack:
@@ -48,16 +49,8 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
 
 @pytest.fixture
 def fake(tmp_path: Path) -> FakeTraining:
-    """What replaces the training in workers for tests of everything around it."""
+    """What replaces the training for tests of everything around it; with it, a worker never imports TensorFlow."""
     return FakeTraining(tmp_path / "trainings")
-
-
-@pytest.fixture
-def quick(client: Client, fake: FakeTraining) -> Iterator[Client]:
-    """The two workers, without real training."""
-    client.register_plugin(fake)
-    yield client
-    client.unregister_worker_plugin(fake.name)
 
 
 @pytest.fixture(scope="session")
@@ -74,14 +67,20 @@ def tiny(digits: Dataset) -> Callable[..., Plan]:
 
 @pytest.fixture(scope="session")
 def finished(
-    client: Client, tiny: Callable[..., Plan], digits: Dataset, tmp_path_factory: pytest.TempPathFactory
+    tiny: Callable[..., Plan], digits: Dataset, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Plan, ResultStore]:
-    """A study with sources on part A and on part B, trained by two workers."""
+    """A study with sources on part A and on part B, really trained by two workers, which no test may change."""
     from headstart.study.results import ResultStore
-    from headstart.study.scheduler import execute_plan
+    from headstart.study.scheduler import connect, execute_plan
 
-    plan, done = tiny(strategies="last_layer,A5B,B2B+", train_sizes="1.0,8"), list[str]()
-    store = ResultStore(tmp_path_factory.mktemp("study"))
-    execute_plan(plan, store, digits, client, append_keys(done))
-    assert sorted(done) == sorted(plan.networks)
-    return plan, store
+    plan = tiny(strategies="last_layer,A5B,B2B+", train_sizes="1.0,8")
+
+    def make(folder: Path) -> ResultStore:
+        store, done = ResultStore(folder), list[str]()
+        with connect(workers=2, scheduler=None) as client:
+            client.wait_for_workers(2)
+            execute_plan(plan, store, digits, client, append_keys(done))
+        assert sorted(done) == sorted(plan.networks)
+        return store
+
+    return plan, once(tmp_path_factory, "finished-study", make)

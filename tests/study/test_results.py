@@ -12,8 +12,7 @@ import pytest
 
 from headstart.errors import InvalidRequest, ResourceError
 from headstart.study.plan import Plan
-from headstart.study.results import COLUMNS, ResultStore, collect_results, read_results, write_results
-from headstart.study.task import Source
+from headstart.study.results import COLUMNS, ResultStore, Source, collect_results, read_results, write_results
 from support.clusters import TINY
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ import logging
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ from headstart.study.runner import StudyProgress, check_study, execute_study
 from headstart.study.subsets import load_images
 from headstart.study.summary import Analysis
 from headstart.training.recipes import RECIPE_A, RECIPE_B, as_file, as_json, read_recipes
-from support.clusters import QUICK, TINY, spoiled, study_of
+from support.clusters import QUICK, TINY, FakeTraining, spoiled, study_of
 from support.runs import command, the_one_line
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ def test_every_writing_analyses_the_results_once(
 
 
 def test_results_can_be_read_while_the_study_runs(
-    quick: Client, tiny: MakePlan, digits: Dataset, tmp_path: Path
+    client: Client, fake: FakeTraining, tiny: MakePlan, digits: Dataset, tmp_path: Path
 ) -> None:
     rows: list[int] = []
 
@@ -140,17 +141,17 @@ def test_results_can_be_read_while_the_study_runs(
         assert len(analysis.results) == rows[-1]
 
     study = study_of(tiny(strategies="last_layer", epochs=1), digits, tmp_path / "study")
-    execute_study(study, look, scheduler=quick.scheduler.address, write_interval=0)
+    execute_study(study, look, scheduler=client.scheduler.address, write_interval=0, train=fake)
     assert rows == [1, 2, 3]
 
 
 def test_networks_that_fail_are_reported_and_all_others_completed(
-    quick: Client, tiny: MakePlan, digits: Dataset, tmp_path: Path
+    client: Client, fake: FakeTraining, tiny: MakePlan, digits: Dataset, tmp_path: Path
 ) -> None:
     good, bad = tiny(epochs=1), spoiled(tiny(epochs=1, pairs="3,5"))
     study = study_of(Plan((*good.conditions, *bad.conditions)), digits, tmp_path / "study")
     with pytest.raises(TrainingFailed, match="3 of 8 networks failed"):
-        execute_study(study, ignore, scheduler=quick.scheduler.address)
+        execute_study(study, ignore, scheduler=client.scheduler.address, train=fake)
     results = pd.read_csv(tmp_path / "study" / "results.csv", keep_default_na=False)
     assert set(results["frozen"]) == {"", "0", "4", "5"}  # whole numbers, although some are missing
     failed = results[results["error"] != ""]
@@ -162,7 +163,12 @@ def test_networks_that_fail_are_reported_and_all_others_completed(
 
 
 def test_tracebacks_are_written_when_the_study_is_interrupted(
-    quick: Client, tiny: MakePlan, digits: Dataset, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    client: Client,
+    fake: FakeTraining,
+    tiny: MakePlan,
+    digits: Dataset,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     plan = spoiled(tiny(pairs="3,5"))
     broken = [condition for condition in plan.conditions if condition.network.part == "a" or condition.network.source]
@@ -181,7 +187,7 @@ def test_tracebacks_are_written_when_the_study_is_interrupted(
     logger.addHandler(handler)
     try:
         with pytest.raises(KeyboardInterrupt):
-            execute_study(study, ignore, scheduler=quick.scheduler.address)
+            execute_study(study, ignore, scheduler=client.scheduler.address, train=fake)
     finally:
         logger.removeHandler(handler)
     results = pd.read_csv(tmp_path / "study" / "results.csv", keep_default_na=False)
@@ -255,11 +261,18 @@ def test_a_source_that_is_trained_again_does_not_count_as_remaining(
 # The command
 
 
+@pytest.fixture
+def cluster(client: Client, fake: FakeTraining, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address of a cluster on which the command trains nothing."""
+    monkeypatch.setattr("headstart.study.runner.execute_study", partial(execute_study, train=fake))
+    return str(client.scheduler.address)
+
+
 def test_the_command_writes_its_files_and_trains_nothing_again(
-    tiny_file: Path, quick: Client, monkeypatch: pytest.MonkeyPatch
+    tiny_file: Path, cluster: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = ("study", *QUICK, "--strategies", "last_layer", "--train-sizes", "20,10", "--recipe", tiny_file)
-    first = command(*options, "--scheduler", quick.scheduler.address)
+    first = command(*options, "--scheduler", cluster)
     assert (first.status, first.errors) == (0, "")
     assert "Precision: float32" in first.output
     assert "To train: 5 of 5 networks, into study" in first.output
@@ -275,19 +288,21 @@ def test_the_command_writes_its_files_and_trains_nothing_again(
     assert json.loads(Path("study/study.json").read_text())["networks"] == 5
     before = Path("study/results.csv").read_bytes()
     Path("study/rows/of-older-code.json").write_text("{}")
-    Path("study/figures/of-another-plan.png").write_bytes(b"")
+    Path("study/figures/map-A3B-0.5.png").write_bytes(b"of an earlier plan")
+    Path("study/figures/mine.png").write_bytes(b"the user's")
 
     def never(*_: object) -> None:
         raise AssertionError("workers were started")
 
-    monkeypatch.setattr("headstart.study.scheduler.connect", never)
+    monkeypatch.setattr("headstart.study.runner.connect", never)
     again = command(*options)
     assert again.status == 0, again
     assert "1 rows in study are of another plan, other data or other code: ignored" in again.output
     assert "To train: 0 of 5 networks, into study" in again.output
     assert "of 5 networks:" not in again.output
     assert Path("study/results.csv").read_bytes() == before
-    assert not Path("study/figures/of-another-plan.png").exists()
+    assert not Path("study/figures/map-A3B-0.5.png").exists()
+    assert Path("study/figures/mine.png").read_bytes() == b"the user's"
     assert Path("study/figures/sizes.png").exists()
 
 
@@ -314,12 +329,12 @@ def test_the_command_trains_with_the_recipes_of_its_files(tiny_file: Path) -> No
 
 
 def test_a_study_on_a_cluster_is_not_measured_here(
-    quick: Client, tiny_file: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: str, tiny_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("headstart.options.choose_precision", lambda precision: ("bfloat16", "measured here"))
     unmeasured = QUICK[: QUICK.index("--precision")]
     options = ("--strategies", "scratch", "--images", "0.2", "--recipe", tiny_file)
-    ended = command("study", *unmeasured, *options, "--scheduler", quick.scheduler.address)
+    ended = command("study", *unmeasured, *options, "--scheduler", cluster)
     assert (ended.status, ended.errors) == (0, "")
     assert len(list(Path("study/rows").glob("*.json"))) == 1
     assert json.loads(Path("study/study.json").read_text())["options"]["precision"] == "float32"

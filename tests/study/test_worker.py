@@ -18,7 +18,7 @@ from headstart.study.results import ResultStore
 from headstart.study.scheduler import execute_plan
 from headstart.study.subsets import load_images
 from headstart.study.worker import DatasetPlugin, load_own_copy
-from support.clusters import QUICK, TINY, expect_success, results_of
+from support.clusters import QUICK, TINY, FakeTraining, expect_success, imports_tensorflow, results_of
 from support.runs import command, make_pictures, the_one_line
 
 if TYPE_CHECKING:
@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from headstart.practical.data import Dataset
 
 
-def test_workers_with_their_own_copy_of_the_images_give_the_same_numbers(quick: Client, tmp_path: Path) -> None:
+def test_workers_with_their_own_copy_of_the_images_give_the_same_numbers(
+    client: Client, fake: FakeTraining, tmp_path: Path
+) -> None:
     part, _ = load_images("digits", 0.2)
     data = fingerprint(part)
     plan = make_plan(part, data, "4,9", 1, "scratch", epochs=1, recipes=(TINY, TINY))
@@ -35,8 +37,9 @@ def test_workers_with_their_own_copy_of_the_images_give_the_same_numbers(quick: 
     load = partial(load_own_copy, data, "digits", 0.2)
     assert len(pickle.dumps(DatasetPlugin(data, load))) < 10_000  # it contains no images
     for store, own_copy in ((loaded, load), (sent, None)):
-        execute_plan(plan, store, part, quick, expect_success, own_copy)
+        execute_plan(plan, store, part, client, expect_success, own_copy, train=fake)
     pd.testing.assert_frame_equal(results_of(plan, loaded, part), results_of(plan, sent, part))
+    assert not any(client.run(imports_tensorflow).values())
 
 
 def test_a_copy_with_other_images_is_refused(digits: Dataset) -> None:

@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import os
 import random
+import sys
 import time
 from collections.abc import Callable
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from distributed import WorkerPlugin
 
 from headstart.datasets.sources import fingerprint
 from headstart.errors import InvalidRequest
 from headstart.practical.data import Dataset
 from headstart.study.plan import NetworkSpec, Plan
-from headstart.study.results import ResultStore, collect_results
-from headstart.study.runner import Study
+from headstart.study.results import ResultStore, Source, collect_results
 from headstart.study.subsets import count_images
+from headstart.study.worker import REJECTED, STUDIES, Outcome
 from headstart.training.recipes import Recipe
 
 if TYPE_CHECKING:
     from distributed import Client
+
+    from headstart.study.runner import Study
 
 TINY = Recipe(widths=(4, 4, 8, 8), units=16, batch_size=32, learning_rate=1e-2, shift=0)
 QUICK = ("--data", "digits", "--pairs", "4,9", "--seeds", "1", "--epochs", "1", "--precision", "float32")
@@ -34,6 +36,8 @@ QUICK = ("--data", "digits", "--pairs", "4,9", "--seeds", "1", "--epochs", "1", 
 
 def study_of(plan: Plan, dataset: Dataset, folder: Path) -> Study:
     """Make a study from a plan, without its options being checked."""
+    from headstart.study.runner import Study  # imports Matplotlib, which workers do not need
+
     options = {"pairs": "4,9+3,5", "data": "digits", "precision": "float32", "precision_reason": "a test"}
     return Study(plan, dataset, "a test", options, (TINY, TINY), folder)
 
@@ -65,15 +69,11 @@ def worker_processes(client: Client) -> list[int]:
 
 def count_datasets() -> int:
     """Return how many datasets this worker has."""
-    from headstart.study.worker import DATASETS
-
-    return len(DATASETS)
+    return len(STUDIES)
 
 
 def count_rejections() -> int:
     """Return for how many studies this worker is rejected."""
-    from headstart.study.worker import REJECTED
-
     return len(REJECTED)
 
 
@@ -84,6 +84,11 @@ def intra_op_threads() -> int:
     return int(tf.config.threading.get_intra_op_parallelism_threads())
 
 
+def imports_tensorflow() -> bool:
+    """Return whether this process has imported TensorFlow."""
+    return "tensorflow" in sys.modules
+
+
 def load_unless(lost: Path, dataset: Dataset) -> Dataset:
     """Return the images as long as a file does not exist."""
     if lost.exists():
@@ -91,8 +96,8 @@ def load_unless(lost: Path, dataset: Dataset) -> Dataset:
     return dataset
 
 
-class FakeTraining(WorkerPlugin):
-    """Replaces the training in a worker by numbers that follow from the network, its images and its source.
+class FakeTraining:
+    """Replaces a training by numbers that follow from the network, its images and its source.
 
     Args:
         log: The file for the keys of the networks whose training was started.
@@ -101,22 +106,10 @@ class FakeTraining(WorkerPlugin):
     """
 
     def __init__(self, log: Path, *, first_fails: bool = False, seconds: float = 0.02) -> None:
-        self.name, self.log, self.first_fails, self.seconds = f"fake {log}", log, first_fails, seconds
+        self.log, self.first_fails, self.seconds = log, first_fails, seconds
 
-    def setup(self, worker: Any) -> None:
-        from headstart.study import task
-
-        self.real, task.train_network = task.train_network, self.train
-
-    def teardown(self, worker: Any) -> None:
-        from headstart.study import task
-
-        task.train_network = self.real
-
-    def train(self, spec: NetworkSpec, dataset: Dataset, source: Any) -> tuple[dict[str, Any], Any]:
+    def __call__(self, spec: NetworkSpec, dataset: Dataset, source: Source | None) -> Outcome:
         """Return a row and, for a source, weights."""
-        from headstart.study.task import Source
-
         try:
             self.log.touch(exist_ok=False)  # of two workers that start at the same time, one is the first
             first = True

@@ -30,7 +30,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -42,17 +42,18 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from headstart.cli import status_of
-from headstart.notebook import build, execute
+from headstart.notebook import execute
 from headstart.practical import figures
 from headstart.runs import audit
 from headstart.runtime import environment
-from headstart.study import outputs, runner, scheduler, task, worker
+from headstart.study import outputs, runner, scheduler, worker
+from headstart.study.results import Source
 from headstart.training import trainer
 from support.runs import TINY, contents, write_recipe
 
 DIGITS = ("--data", "digits", "--epochs", "2", "--precision", "float32")
 RUN = ("run", "49", *DIGITS, "--out", "run")
-NOTEBOOK = ("notebook", "49", "--data", "digits", "--precision", "float32", "--out", "a.ipynb")
+NOTEBOOK = ("notebook", "49", "--data", "digits", "--precision", "float32", "--force", "--out", "a.ipynb")
 PLAN = ("--pairs", "4,9", "--seeds", "1", "--strategies", "last_layer,B2B", "--train-sizes", "1.0,10")
 REPRODUCIBLE = ("history.csv", "predictions.npz")  # of a real run: its other files contain times
 
@@ -130,13 +131,13 @@ def transfer(_: Any, strategy: Any, part: Any, recipe: Any, **given: Any) -> tra
     return train(None, part, recipe, name=strategy.name, copied=strategy.copied, frozen=strategy.frozen, **given)
 
 
-def train_network(spec: Any, dataset: Any, source: task.Source | None) -> worker.Outcome:
+def train_network(spec: Any, dataset: Any, source: Source | None) -> worker.Outcome:
     """Return a row and weights that are determined by the network's key and its source's weights."""
     note(spec.key)
     number = float(int(spec.key[:4], 16) + (source.weights[0].sum() if source else 0))
     row = dict.fromkeys(("copied", "frozen", "train_images", "test_images"), 5) | {"curve": [0.5], "seconds": 1.0}
     row |= dict.fromkeys(("test_accuracy", "test_loss", "train_accuracy", "train_loss"), 1 / (1 + number))
-    result = task.Source(8, spec.recipe, (0.0, 1.0), [np.full(900, number)]) if spec.strategy is None else None
+    result = Source(8, spec.recipe, (0.0, 1.0), [np.full(900, number)]) if spec.strategy is None else None
     return row, result
 
 
@@ -171,8 +172,8 @@ def connect(*_: Any) -> Iterator[Any]:
         status="running",
         cluster=None,
         nthreads=dict,
-        register_plugin=lambda plugin: worker.DATASETS.update({plugin.name: plugin.load()}),
-        unregister_worker_plugin=worker.DATASETS.pop,
+        register_plugin=lambda plugin: worker.STUDIES.update({plugin.name: (plugin.load(), train_network)}),
+        unregister_worker_plugin=worker.STUDIES.pop,
         scheduler_info=lambda n_workers: {"n_workers": 1},
         submit=lambda function, *given, **_: Future(function, *given),
     )
@@ -183,7 +184,7 @@ def pretend() -> None:
     trainer.train, trainer.transfer, trainer.build_network = train, transfer, lambda *_, **__: None
     audit.audit = lambda *_: pd.DataFrame([{"rule": "none", "holds": True, "evidence": "none"}])
     environment.describe_environment = lambda: {"python": "3"}
-    runner.connect, scheduler.as_completed, task.train_network = connect, Completed, train_network
+    runner.connect, scheduler.as_completed = connect, Completed
     for name in ("plot_depth", "plot_sizes", "plot_map", "plot_predictors"):
         setattr(outputs, name, lambda *_: Figure(figsize=(1, 1)))
 
@@ -289,6 +290,16 @@ def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+def execute_once(work: str, place: Path) -> None:
+    """Execute the work in this process, so that all that it imports and computes once is there for its children."""
+    place.mkdir()
+    before = Path.cwd()
+    os.chdir(place)
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        WORKS[work]()
+    os.chdir(before)
+
+
 def in_child(work: str, place: Path, fault: str = "", at: int = 0) -> tuple[int, Operations | Any]:
     """Execute the work in another process with a fault. Return its status, and its counts if it was not killed."""
     place.mkdir(parents=True, exist_ok=True)
@@ -376,9 +387,8 @@ def main() -> None:
         pretend()
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder).resolve()
-        build.write_notebook(
-            build.build_notebook(build.Parameters()), home / "first.ipynb"
-        )  # imports everything that it needs
+        for what in {what for what, *_ in wanted} - {"real"}:
+            execute_once(what, home / f"first-{what}")
         for what, fault, every in wanted:
             print(json.dumps(inject(what, fault, int(every), home / f"{what}-{fault}")), flush=True)
 

@@ -26,6 +26,7 @@ def run_content() -> dict[str, Any]:
     network = {"copied": 5, "frozen": 4, "trainable_parameters": 1234567, "epochs": 20, "seconds": 61.6, "features": ""}
     network |= {"feature_seconds": 1.5, "words": "some words"}
     network |= {"train_accuracy": 0.987, "test_accuracy": 0.9125, "test_accuracy_ci95": [0.9, 0.925]}
+    network |= {"balanced_accuracy": 0.9, "largest_class": 0.5}
     network |= {"train_loss": 0.1, "test_loss": None, "normalisation": {"mean": [1.0] * 3, "variance": [1.0] * 3}}
     pair = {"difference": 0.0125, "ci95": [-0.001, 0.03], "p_value": 0.04, "p_uncorrected": 0.02, "significant": True}
     pairs = [pair | {"first": first, "second": second} for first, second in combinations(NETWORKS[1:], 2)]
@@ -42,7 +43,13 @@ def run_content() -> dict[str, Any]:
         "cautions": ["with care"],
         "conclusions": ["first", "second"],
         "environment": {"python": "3"},
-        "request": {"identity": "0", "data": "digits", "precision": "float32", "precision_reason": "none"},
+        "request": {
+            "identity": "0",
+            "data": "digits",
+            "test_share": 0.0,
+            "precision": "float32",
+            "precision_reason": "none",
+        },
     }
 
 

@@ -45,35 +45,50 @@ def write_bomb(file: Path, width: int, height: int) -> None:
 
 
 BAD: dict[str, tuple[Callable[[Path], object], str]] = {
-    "no test part": (lambda folder: shutil.rmtree(folder / "test"), "no folder 'test'"),
+    "no test part": (lambda folder: shutil.rmtree(folder / "test"), r"it contains train/; give train/<class>/\*"),
     "one class": (lambda folder: [shutil.rmtree(path) for path in folder.glob("*/pear")], r"1 class\(es\)"),
     "no class": (lambda folder: [shutil.rmtree(path) for path in folder.glob("*/*")], r"0 class\(es\)"),
-    "a class missing": (lambda folder: shutil.rmtree(folder / "test" / "pear"), "class 'pear' must be in both"),
+    "a class missing": (
+        lambda folder: shutil.rmtree(folder / "test" / "pear"),
+        "the class 'pear' must be in both train and test",
+    ),
     "an empty class": (lambda folder: [path.unlink() for path in folder.glob("test/pear/*")], "test/pear: the class"),
     "a control character": (
         lambda folder: [path.rename(path.with_name("a\x1b[2J")) for path in folder.glob("*/pear")],
         r"'a\\x1b\[2J' has unprintable characters",
     ),
-    "text": (lambda folder: (folder / "test/pear/1.jpg").write_text("text"), "pear/1.jpg: the image cannot be read"),
-    "an empty file": (
-        lambda folder: (folder / "test/pear/1.jpg").write_text(""),
-        "pear/1.jpg: the image cannot be read",
+    "text": (
+        lambda folder: (folder / "test/pear/1.jpg").write_text("text"),
+        r"^1 image of 10 cannot be read, .*pear/1.jpg \(not a picture in one of the formats BMP, GIF, JPEG",
     ),
-    "a folder": (lambda folder: (folder / "test/pear/more").mkdir(), "pear/more: .*it is not a file"),
-    "a pipe": (lambda folder: os.mkfifo(folder / "test/pear/pipe"), "pear/pipe: .*it is not a file"),
-    "a damaged image": (
-        lambda folder: os.truncate(folder / "train/pear/2.bmp", 900),
-        "pear/2.bmp: the image cannot be read",
+    "an empty file": (lambda folder: (folder / "test/pear/1.jpg").write_text(""), r"pear/1.jpg \(not a picture"),
+    "a folder": (lambda folder: (folder / "test/pear/more").mkdir(), "test/pear: the class has a folder, more"),
+    "a pipe": (lambda folder: os.mkfifo(folder / "test/pear/pipe"), "pear/pipe: neither a file nor a folder"),
+    "a broken link": (
+        lambda folder: (folder / "train/plum").symlink_to("nowhere"),
+        "train/plum: neither a file nor a folder, perhaps a broken link",
     ),
+    "a damaged image": (lambda folder: os.truncate(folder / "train/pear/2.bmp", 900), r"pear/2.bmp \(image file is t"),
     "another format": (
         lambda folder: Image.new("RGB", (9, 9)).save(folder / "test/pear/3.eps"),
-        "3.eps: the image cannot be read",
+        r"3.eps \(not a picture",
     ),
-    "a bomb": (lambda folder: write_bomb(folder / "train/pear/x.png", 60_000, 1_000), "x.png: .*60000 x 1000 pixels"),
-    "a larger bomb": (
-        lambda folder: write_bomb(folder / "train/pear/x.png", 60_000, 60_000),
-        "x.png: the image cannot be read",
+    "a drawing": (
+        lambda folder: (folder / "test/pear/3.svg").write_text("<svg/>"),
+        r"3.svg \(not a picture in one of the formats BMP, GIF, JPEG, PNG, PPM, TIFF, WEBP\)",
     ),
-    "a huge file": (lambda folder: os.truncate(folder / "train/pear/0.png", 1 << 36), "0.png: .*100,000,000 bytes"),
+    "two bad files": (
+        lambda folder: [(folder / part / "pear/1.jpg").write_text("") for part in ("train", "test")],
+        "^2 images of 10 cannot be read, so repair or remove: .*train/pear/1.jpg .*; .*test/pear/1.jpg",
+    ),
+    "a bomb": (
+        lambda folder: write_bomb(folder / "train/pear/x.png", 90_000, 950),
+        r"x.png \(90000 x 950 pixels, more than 80,000,000",
+    ),
+    "a larger bomb": (lambda folder: write_bomb(folder / "train/pear/x.png", 60_000, 60_000), r"x.png \(Image size"),
+    "a huge file": (
+        lambda folder: os.truncate(folder / "train/pear/0.png", 1 << 36),
+        r"0.png \(more than 100,000,000 bytes",
+    ),
 }
 """What makes `fruit_folder` invalid, and what the message says then."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from headstart.cli import status_of
+from support.shared import once
 
 NETWORKS = ("a", "scratch", "last_layer", "two_layers")
 HOSTILE = ("<script>alert(1)<&", "[bold]dog", "plain", "ünï cat")
@@ -135,22 +137,35 @@ def here(tmp_path: Path) -> Iterator[Path]:
         yield tmp_path
 
 
+def copy_of(finished: FinishedRun, temporary: pytest.TempPathFactory) -> FinishedRun:
+    """Return this process' own copy of a run, because a test may lock it. Its images and recipes stay in one place."""
+    place = temporary.mktemp("copy") / finished.place.name
+    shutil.copytree(finished.place, place)
+    return replace(finished, place=place, folder=place / "run")
+
+
 @pytest.fixture(scope="session")
 def picture_run(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
     """A run of three epochs with the default recipe, on an image folder of four classes with hostile names.
 
     The first two classes are held out.
     """
-    place = tmp_path_factory.mktemp("picture-run")
-    make_pictures(place / "pictures")
-    pictures = ("--data", str(place / "pictures"), "--classes", ",".join(HOSTILE[:2]))
-    return finished_run(place, *pictures, "--epochs", "3", "--precision", "float32")
+
+    def make(place: Path) -> FinishedRun:
+        make_pictures(place / "pictures")
+        pictures = ("--data", str(place / "pictures"), "--classes", ",".join(HOSTILE[:2]))
+        return finished_run(place, *pictures, "--epochs", "3", "--precision", "float32")
+
+    return copy_of(once(tmp_path_factory, "picture-run", make), tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
 def digits_run(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
     """A run of two epochs with small networks on all digits, for registration number 2020387499."""
-    place = tmp_path_factory.mktemp("digits-run")
-    recipe = str(write_recipe(place / "small.json", SMALL))
-    options = ("--data", "digits", "--epochs", "2", "--precision", "float32", "--recipe", recipe)
-    return finished_run(place, "2020387499", *options)
+
+    def make(place: Path) -> FinishedRun:
+        recipe = str(write_recipe(place / "small.json", SMALL))
+        options = ("--data", "digits", "--epochs", "2", "--precision", "float32", "--recipe", recipe)
+        return finished_run(place, "2020387499", *options)
+
+    return copy_of(once(tmp_path_factory, "digits-run", make), tmp_path_factory)

@@ -62,15 +62,21 @@ CALLERS_SETTINGS = [("mixed_bfloat16", "channels_last"), ("float64", "channels_f
 @contextmanager
 def settings(policy: str, data_format: str) -> Iterator[None]:
     """Keras' settings as a caller may have set them; the code inside must restore them."""
-    before = keras.config.dtype_policy(), keras.config.image_data_format()
-    keras.config.set_dtype_policy(policy)
-    keras.config.set_image_data_format(data_format)
+    config = keras.config
+    before = config.dtype_policy(), config.image_data_format()
+    config.set_floatx("float16")
+    config.set_epsilon(1e-3)
+    config.set_dtype_policy(policy)
+    config.set_image_data_format(data_format)
     try:
         yield
-        assert (keras.config.dtype_policy().name, keras.config.image_data_format()) == (policy, data_format)
+        assert (config.dtype_policy().name, config.image_data_format()) == (policy, data_format)
+        assert (config.floatx(), config.epsilon()) == ("float16", 1e-3)
     finally:
-        keras.config.set_dtype_policy(before[0])
-        keras.config.set_image_data_format(before[1])
+        config.set_floatx("float32")
+        config.set_epsilon(1e-7)
+        config.set_dtype_policy(before[0])
+        config.set_image_data_format(before[1])
 
 
 @pytest.mark.parametrize("callers", CALLERS_SETTINGS)
@@ -123,6 +129,25 @@ def test_the_callers_settings_are_restored_after_an_interruption(name: str, tiny
         train_again(tiny_run, name, callbacks=[Stop(after=1)])
 
 
+def test_training_never_continues_from_trained_weights(tiny_run: TinyRun) -> None:
+    """A cell that is run twice would train twice, and change the first result."""
+    before = weight_hashes(tiny_run.source.network)
+    with pytest.raises(
+        InvalidRequest, match="this network is trained already, and its result would change: build a new"
+    ):
+        train(tiny_run.source.network, tiny_run.part_a, tiny_run.recipe_a)
+    assert weight_hashes(tiny_run.source.network) == before == tiny_run.source.hashes_after
+
+
+def test_a_part_with_other_images_or_labels_is_refused(tiny_run: TinyRun) -> None:
+    part = replace(tiny_run.part_b, y_train=tiny_run.part_b.y_train[:, None])
+    with pytest.raises(InvalidRequest, match=r"^y_train="):
+        train(build_network(2, SMALL, PLAIN), part, SMALL)
+    bright = replace(tiny_run.part_b, x_train=tiny_run.part_b.x_train / 255)
+    with pytest.raises(InvalidRequest, match=r"^x_train=.float64 .* from 0 to 1"):
+        transfer(tiny_run.source, Strategy("last_layer", 5, 5), bright, tiny_run.recipe_b)
+
+
 # Hashes and files
 
 
@@ -155,6 +180,19 @@ def test_a_training_measured_only_at_its_end_is_the_same_training(name: str, tin
     assert len(trained.history) == 1
     assert trained.seconds > whole.history["seconds"].iloc[0] / 4 + trained.feature_seconds  # of all its epochs
     assert_same(trained, replace(whole, history=whole.history.tail(1).reset_index(drop=True)))
+
+
+def test_tensorflow_traces_a_training_once(tiny_run: TinyRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would trace a second time if the first made the optimizer's variables, and a trace takes a second."""
+    traced, step = [], keras.Sequential.train_step
+
+    def note(model: keras.Sequential, data: Any) -> Any:
+        traced.append(model)
+        return step(model, data)
+
+    monkeypatch.setattr(keras.Sequential, "train_step", note)
+    train_again(tiny_run, "last_layer")
+    assert len(traced) == 1
 
 
 def test_trained_parameters_are_counted_and_networks_have_titles(tiny_run: TinyRun) -> None:

@@ -55,7 +55,7 @@ def test_the_command_needs_no_test_images(
     part: str, digits: Dataset, small: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     without: Any = replace(digits, x_test=None, y_test=None)  # whatever reads them fails
-    monkeypatch.setattr("headstart.workflows.open_dataset", lambda data: Opened(without, "without test images"))
+    monkeypatch.setattr("headstart.workflows.open_dataset", lambda *_: Opened(without, "without test images"))
     options = ("--part", part, "--pairs", "4,9", "--epochs", 1, "--trials", 1, "--images", 0.5, "--out", tmp_path)
     ended = command("tune", *options, "--precision", "float32", "--seed", 3)
     assert (ended.status, ended.errors) == (0, "")

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from headstart.comparison.comparison import Comparison, describe
 from headstart.storage.files import write_atomically, write_json, write_text
-from headstart.style import STYLES
+from headstart.style import STYLES, drawing, legible
 
 COLUMNS = [
     *("first", "second", "metric", "difference", "low", "high", "p_value", "p_uncorrected", "significant"),
@@ -46,8 +46,9 @@ def write_outputs(folder: Path, comparison: Comparison) -> dict[str, Any]:
     ]
     table = pd.DataFrame(rows)[COLUMNS].astype({"settle_seeds": "Int64", "settle_items": "Int64"})
     write_text(folder / "comparison.csv", table.to_csv(index=False, lineterminator="\n"))
-    figure = plot_accuracies(comparison)
-    write_atomically(folder / "accuracies.png", lambda file: figure.savefig(file, format="png", dpi=120))
+    with drawing(comparison.accuracies):
+        figure = plot_accuracies(comparison)
+        write_atomically(folder / "accuracies.png", lambda file: figure.savefig(file, format="png", dpi=120))
     return content
 
 
@@ -61,7 +62,7 @@ def plot_accuracies(comparison: Comparison) -> Figure:
         colour, mark, _ = STYLES[place % len(STYLES)]
         ax.errorbar(value, place, xerr=reach, fmt=mark, color=colour, capsize=4)
         ax.annotate(f"{value:.1%}", (value, place), (0, 6), textcoords="offset points", ha="center", fontsize=9)
-    ax.set_yticks(range(len(names)), names, parse_math=False)
+    ax.set_yticks(range(len(names)), legible(names), parse_math=False)
     ax.set_ylim(len(names) - 0.5, -0.7)
     ax.xaxis.set_major_formatter("{x:.0%}" if ax.get_xlim()[1] - ax.get_xlim()[0] > 0.05 else "{x:.1%}")
     ax.set_xlabel("accuracy with 95% interval")

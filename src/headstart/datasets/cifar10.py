@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import pickle
 import tarfile
@@ -13,7 +14,15 @@ import numpy as np
 from headstart.errors import InvalidRequest
 from headstart.practical.data import CIFAR10_CLASSES, Dataset
 
-BATCHES = (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch")
+MD5 = {  # of each file, as in torchvision.datasets.CIFAR10
+    "data_batch_1": "c99cafc152244af753f735de768cd75f",
+    "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
+    "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
+    "data_batch_4": "634d18415352ddfa80567beed471001a",
+    "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
+    "test_batch": "40351d587109b95175f43aff81a1287e",
+}
+BATCHES = tuple(MD5)
 MAX_BYTES = 40_000_000  # an official batch has 31 million
 REMEDY = "download cifar-10-python.tar.gz again, or use cifar10 from Keras' cache"
 
@@ -72,11 +81,13 @@ def assemble(contents: dict[str, bytes], origin: Path) -> Dataset:
     Raises:
         InvalidRequest: A batch is missing or damaged.
     """
-    if missing := sorted({*BATCHES} - contents.keys()):
+    if missing := sorted(MD5.keys() - contents.keys()):
         raise InvalidRequest(f"{origin}: {missing[0]} is missing or too large: {REMEDY}")
+    official = all(hashlib.md5(contents[name]).hexdigest() == md5 for name, md5 in MD5.items())
     *train, test = (read_batch(contents.pop(name), origin / name) for name in BATCHES)
     images, labels = map(np.concatenate, zip(*train, strict=True))
-    return Dataset(images, labels, *test, CIFAR10_CLASSES, "CIFAR-10")
+    name = "CIFAR-10" if official else f"images in CIFAR-10's file format from {origin.name}"
+    return Dataset(images, labels, *test, CIFAR10_CLASSES, name)
 
 
 def read_batch(content: bytes, origin: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -104,6 +104,9 @@ def download_cifar10(archive: Archive = CIFAR10) -> Path:
     try:
         if not is_archive(target, archive) and not copy_from_home(target, archive):
             # Before the lock, so that without a network, all processes fail immediately.
+            if target.is_file():
+                size = f"{target.stat().st_size:,}"
+                logger.warning("%s is not the complete archive (%s bytes): it is downloaded again", target, size)
             urls = available_urls(archive.urls, archive.size, archive.timeout)
             with archive_lock():
                 if not is_archive(target, archive):
@@ -121,7 +124,7 @@ def download_cifar10(archive: Archive = CIFAR10) -> Path:
 
 
 def copy_from_home(target: Path, archive: Archive) -> bool:
-    """Copy the archive from a home that is not writable, because Keras does not look there.
+    """Copy the archive from where Keras does not look: a home that is not writable, or an earlier Keras' name for it.
 
     Args:
         target: Where Keras looks.
@@ -130,8 +133,9 @@ def copy_from_home(target: Path, archive: Archive) -> bool:
     Returns:
         Whether it was copied.
     """
-    original = Path(keras_home(), "datasets", target.name)
-    if original == target or not is_archive(original, archive):
+    originals = [Path(keras_home(), "datasets", name) for name in (target.name, "cifar-10-batches-py.tar.gz")]
+    original = next((file for file in originals if file != target and is_archive(file, archive)), None)
+    if original is None:
         return False
     with archive_lock():
         part = target.with_name(f"{target.name}.part")

@@ -1,6 +1,7 @@
-"""An image folder, train/<class>/* and test/<class>/*: checked, decoded as the notebook does, and cached.
+"""Read an image folder, train/<class>/*, test/<class>/*, with the notebook's own reader, and cache the images.
 
-No file is trusted: the size of every picture is checked before any is decoded.
+The notebook's reader decides what is a class, what is skipped and how a picture becomes pixels. This module adds a
+cache, a message that names all files that cannot be read, and the check whether the files are CIFAR-10's.
 """
 
 from __future__ import annotations
@@ -10,52 +11,86 @@ import inspect
 import logging
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
+import PIL
+from PIL import UnidentifiedImageError
 from platformdirs import user_cache_path
 
-from headstart.errors import InvalidRequest
-from headstart.practical.data import Dataset
-from headstart.runtime.startup import import_tensorflow
+from headstart.errors import InvalidRequest, ResourceError
+from headstart.practical import image_folder as practical
+from headstart.practical.data import CIFAR10_CLASSES, Dataset
+from headstart.practical.image_folder import FORMATS, list_pictures, read_dataset, read_picture
 from headstart.storage.files import write_arrays
 from headstart.storage.locks import waiting_lock
 
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # no EPS, which would start Ghostscript
-MAX_PIXELS, MAX_BYTES = 50_000_000, 100_000_000  # of one picture, and of its file
 MAX_CACHED = 3  # decoded folders; CIFAR-10's 60,000 images take 184 MB
+MAX_NAMED = 10  # files in one message
+COPIES = {  # of CIFAR-10, by the hash of their files (see `hash_files`)
+    "600e8eb1a845c3f0f22743768a3f128bb4843f7525b11d2901e386c592d36cd3": "CIFAR-10 images (JPEG, quality 75)"
+}
 
 Entry: TypeAlias = os.DirEntry[str]  # not Path, because it reads the sizes of 60,000 files much more slowly
 
 logger = logging.getLogger(__name__)
 
 
-def read_images(folder: Path) -> Dataset:
+@dataclass(frozen=True)
+class ImageFolder:
+    """What is in an image folder: the pictures of each class, and what is skipped."""
+
+    folder: Path
+    train: dict[str, list[Entry]]
+    test: dict[str, list[Entry]]  # empty if a share of the training images becomes the test part
+    skipped: list[Entry]
+    test_share: float = 0.0
+    seed: int = 0
+
+    @property
+    def pictures(self) -> list[Entry]:
+        """Return all pictures, the training images first, in the order in which they are read."""
+        return [file for part in (self.train, self.test) for files in part.values() for file in files]
+
+    @property
+    def unused(self) -> dict[str, int]:
+        """Count what is skipped, by name."""
+        return dict(Counter(entry.name for entry in self.skipped))
+
+
+def read_images(folder: Path, test_share: float = 0.0, seed: int = 0) -> Dataset:
     """Read an image folder, from the cache if the same files were decoded before.
 
     Args:
         folder: An absolute path.
+        test_share: The share of each class that becomes the test part, above 0 and below 1, if the folder has none.
+        seed: Determines which images these are.
 
     Returns:
         The dataset, with images of 32 x 32 pixels.
 
     Raises:
-        InvalidRequest: The two parts have different classes, or there are fewer than two. Or a class is empty, or a
-            file is too large or is not a readable picture.
+        InvalidRequest: The two parts have different classes, or there are fewer than two. Or a class is empty, or
+            files are too large or are not readable pictures.
     """
-    pictures = list_pictures(folder)
-    import_tensorflow()
-    cached = user_cache_path("headstart") / f"images-{cache_key(folder, pictures)}.npz"
+    listed = list_images(folder, test_share, seed)
+    count = f"{len(listed.pictures):,}"
+    if listed.unused:
+        names = [f"{name} ({count} times)" if count > 1 else name for name, count in listed.unused.items()]
+        logger.info("skipped in %s: %s", folder.name, ", ".join(names[:MAX_NAMED]))
+    cached = user_cache_path("headstart") / f"images-{cache_key(listed)}.npz"
     with cache_lock(cached.parent):
         with suppress(Exception):  # missing or damaged: the images can be decoded again
             dataset = read_cache(cached)
-            logger.info("%s images of %s are read from the cache %s", f"{len(pictures):,}", folder.name, cached)
+            logger.info("%s images of %s are read from the cache %s", count, folder.name, cached)
             return dataset
-        logger.info("decoding the %s images of %s", f"{len(pictures):,}", folder.name)
-        dataset = decode(folder, pictures)
+        logger.info("decoding the %s images of %s", count, folder.name)
+        dataset = decode(listed)
         try:
             write_cache(dataset, cached)
             logger.info("the decoded images are cached in %s", cached)
@@ -66,132 +101,118 @@ def read_images(folder: Path) -> Dataset:
     return dataset
 
 
+def list_images(folder: Path, test_share: float = 0.0, seed: int = 0) -> ImageFolder:
+    """List what is in an image folder. No picture is opened.
+
+    Args:
+        folder: An image folder.
+        test_share: As in `read_images`.
+        seed: As in `read_images`.
+
+    Raises:
+        InvalidRequest: It does not have the structure of an image folder.
+    """
+    try:
+        listed = ImageFolder(folder, *list_pictures(str(folder), test_share), test_share, seed)
+    except ValueError as error:
+        raise InvalidRequest(str(error)) from error
+    if len(listed.train) < 2:
+        raise InvalidRequest(f"{folder}: {len(listed.train)} class(es): at least two are needed")
+    for name in (folder.name, *listed.train):
+        if not name.isprintable():
+            raise InvalidRequest(f"{folder}: the name {name!r} has unprintable characters: rename the folder")
+    return listed
+
+
 @contextmanager
 def cache_lock(cache: Path) -> Iterator[None]:
     """Let one process at a time decode, so that the others read its cache. Without write access, there is no lock."""
     with ExitStack() as held:
-        with suppress(OSError):
+        with suppress(OSError, ResourceError):
             held.enter_context(waiting_lock(cache / ".images.lock", "decoded images"))
         yield
 
 
-def list_pictures(folder: Path) -> list[Entry]:
-    """List the files that the practical's loader will read, sorted by path.
-
-    Args:
-        folder: An image folder: train/<class>/*, test/<class>/*.
-
-    Raises:
-        InvalidRequest: The folder does not have the structure that the loader expects.
-    """
-    classes, pictures = [], []
-    for part in ("train", "test"):
-        if not (folder / part).is_dir():
-            raise InvalidRequest(
-                f"{folder}: it has no folder {part!r}: an image folder has train/<class>/* and test/<class>/*"
-            )
-        folders = [entry for entry in os.scandir(folder / part) if entry.is_dir()]
-        classes.append({entry.name for entry in folders})
-        for one in folders:
-            files = [entry for entry in os.scandir(one) if entry.name[0] != "."]
-            if not files:
-                raise InvalidRequest(f"{one.path}: the class has no image: add some, or remove the folder")
-            pictures += files
-    train, test = classes
-    if train != test:
-        raise InvalidRequest(f"{folder}: class {min(train ^ test)!r} must be in both train and test: add or remove it")
-    if len(train) < 2:
-        raise InvalidRequest(f"{folder}: {len(train)} class(es): at least two are needed")
-    for name in (folder.name, *train):
-        if not name.isprintable():
-            raise InvalidRequest(f"{folder}: the name {name!r} has unprintable characters: rename the folder")
-    return sorted(pictures, key=lambda entry: entry.path)
-
-
-def cache_key(folder: Path, pictures: list[Entry]) -> str:
+def cache_key(listed: ImageFolder) -> str:
     """Return a name that depends on everything that determines the decoded images.
 
     That is: paths, sizes and times of the files, the folder's name, and the code that decodes. The time of the last
     status change is included, because a copy may keep an older file's modification time.
 
     Args:
-        folder: The image folder.
-        pictures: Its files, sorted.
+        listed: The image folder.
 
     Returns:
         32 hexadecimal digits.
     """
-    import keras  # TensorFlow is imported by now
-    import PIL
-
-    from headstart.practical import image_folder as practical
-
-    readers = (practical.load_dataset, practical.class_order, practical.read_part, practical.read_image)
-    code = [inspect.getsource(reader) for reader in readers]
-    digest = hashlib.sha256("\n".join([PIL.__version__, keras.__version__, folder.name, *code]).encode())
-    for picture in pictures:
-        path, status = picture.path.removeprefix(str(folder)), picture.stat()
+    how = [PIL.__version__, inspect.getsource(practical), listed.folder.name, str(listed.test_share), str(listed.seed)]
+    digest = hashlib.sha256("\n".join(how).encode())
+    for picture in listed.pictures:
+        path, status = picture.path.removeprefix(str(listed.folder)), picture.stat()
         digest.update(os.fsencode(f"{path}\0{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}\0"))
     return digest.hexdigest()[:32]
 
 
-def decode(folder: Path, pictures: list[Entry]) -> Dataset:
-    """Decode the dataset, after every picture's size was checked.
+def decode(listed: ImageFolder) -> Dataset:
+    """Decode the dataset.
 
     Args:
-        folder: The image folder.
-        pictures: Its files.
+        listed: The image folder.
 
     Returns:
         The dataset, with images of 32 x 32 pixels.
 
     Raises:
-        InvalidRequest: A picture cannot be read or is too large. The message names the first one.
+        InvalidRequest: Pictures cannot be read. The message names the first ten.
     """
-    from headstart.practical.image_folder import load_dataset, read_image  # imports Keras
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's, about odd metadata and about sizes that are checked here
-        check_each(pictures, check_picture)
         try:
-            return load_dataset(str(folder))
-        except Exception:
-            check_each(pictures, lambda picture: read_image(Path(picture)))
-            raise
+            dataset = read_dataset(listed.train, listed.test, listed.folder.name, listed.test_share, listed.seed)
+        except ValueError as error:
+            raise InvalidRequest(describe_unreadable(listed.pictures) or f"{listed.folder}: {error}") from error
+    if dataset.class_names == CIFAR10_CLASSES and (copy := COPIES.get(hash_files(listed))):
+        return replace(dataset, name=f"{copy} from the folder “{listed.folder.name}”")
+    return dataset
 
 
-def check_each(pictures: list[Entry], check: Callable[[Entry], object]) -> None:
-    """Check each picture. All errors are caught, because Pillow's formats fail in many ways.
-
-    Args:
-        pictures: The files.
-        check: Raises any exception for a file that is not valid.
-
-    Raises:
-        InvalidRequest: A file is not valid. The message names the first one.
-    """
+def describe_unreadable(pictures: list[Entry]) -> str:
+    """Name the pictures that cannot be read, the first ten of them; return "" if there are none."""
+    problems = []
     for picture in pictures:
         try:
-            check(picture)
-        except Exception as error:
-            raise InvalidRequest(
-                f"{picture.path}: the image cannot be read ({error!s:.200}): repair or remove it"
-            ) from error
+            read_picture(picture.path)
+        except Exception as error:  # Pillow's formats fail in many ways
+            problems.append(f"{picture.path} ({explain(error)})")
+    if not problems:
+        return ""
+    more = f"; and {len(problems) - MAX_NAMED} more" if len(problems) > MAX_NAMED else ""
+    count = "1 image" if len(problems) == 1 else f"{len(problems):,} images"
+    return f"{count} of {len(pictures):,} cannot be read, so repair or remove: {'; '.join(problems[:MAX_NAMED])}{more}"
 
 
-def check_picture(picture: Entry) -> None:
-    """Raise ValueError if a file is not a picture or would need too much memory. Nothing is decoded."""
-    from PIL import Image
+def explain(error: Exception) -> str:
+    """Return why a picture cannot be read, in one line."""
+    if isinstance(error, UnidentifiedImageError):
+        return f"not a picture in one of the formats {', '.join(FORMATS)}"
+    return f"{error!s:.200}"
 
-    if not picture.is_file():
-        raise ValueError("it is not a file")
-    if picture.stat().st_size > MAX_BYTES:
-        raise ValueError(f"more than {MAX_BYTES:,} bytes")
-    with Image.open(picture.path, formats=FORMATS) as image:
-        if image.mode.startswith(("I", "F")):  # Pillow would keep the lowest 8 bits: white or black squares
-            raise ValueError("more than 8 bits per colour: save it with 8")
-        if image.width * image.height > MAX_PIXELS:
-            raise ValueError(f"{image.width} x {image.height} pixels: more than {MAX_PIXELS:,}")
+
+def hash_files(listed: ImageFolder) -> str:
+    """Hash the content of all files by part and class. The files' names do not matter.
+
+    Args:
+        listed: The image folder.
+
+    Returns:
+        The SHA-256 (hex).
+    """
+    digest = hashlib.sha256()
+    for part, classes in (("train", listed.train), ("test", listed.test)):
+        for name, files in classes.items():
+            hashes = sorted(hashlib.sha256(Path(file.path).read_bytes()).digest() for file in files)
+            digest.update(f"{part}/{name} {len(files)}".encode() + b"".join(hashes))
+    return digest.hexdigest()
 
 
 def read_cache(file: Path) -> Dataset:

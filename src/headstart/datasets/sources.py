@@ -5,20 +5,29 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import tarfile
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from headstart.datasets.cifar10 import BATCHES, REMEDY, read_archive, read_folder
-from headstart.datasets.download import CIFAR10, Archive, DownloadFailed, archive_lock, download_cifar10, is_archive
-from headstart.datasets.image_folder import read_images
+from headstart.datasets.download import (
+    CIFAR10,
+    Archive,
+    DownloadFailed,
+    archive_lock,
+    download_cifar10,
+    is_archive,
+    keras_home,
+)
 from headstart.errors import InvalidRequest, ResourceError
 from headstart.practical.data import Dataset
 from headstart.runtime.startup import import_tensorflow
 
 logger = logging.getLogger(__name__)
 
+NAMES = ("cifar10", "digits", "auto")
 CHOICES = (
     "give cifar10, digits, auto, or a path: cifar-10-python.tar.gz, the folder unpacked from it, "
     "or an image folder train/<class>/*, test/<class>/*"
@@ -32,13 +41,14 @@ class Opened(NamedTuple):
     source: str
 
 
-def load_dataset(data: str = "auto") -> Dataset:
+def load_dataset(data: str = "auto", test_share: float | None = None) -> Dataset:
     """Load images and labels.
 
     Args:
         data: "cifar10", "digits", "auto" or a path. "cifar10" is read from Keras' cache or downloaded. "digits" is
             scikit-learn's. "auto" is CIFAR-10 or, without a network, the digits with a warning. A path is CIFAR-10's
             archive, its folder, or an image folder.
+        test_share: The share of each class that becomes the test part of an image folder without one, such as 0.2.
 
     Returns:
         Images uint8 (n, 32, 32, 3) with values 0 to 255, labels int64 (n,) from 0, and the names of the classes.
@@ -47,14 +57,16 @@ def load_dataset(data: str = "auto") -> Dataset:
         InvalidRequest: Nothing has this name, or it is damaged, of another kind, or empty.
         ResourceError: CIFAR-10 cannot be downloaded or stored.
     """
-    return open_dataset(data).dataset
+    return open_dataset(data, test_share).dataset
 
 
-def open_dataset(data: str, archive: Archive = CIFAR10) -> Opened:
+def open_dataset(data: str, test_share: float | None = None, seed: int = 0, *, archive: Archive = CIFAR10) -> Opened:
     """Load a dataset like `load_dataset`, and describe its source.
 
     Args:
         data: As in `load_dataset`.
+        test_share: As in `load_dataset`.
+        seed: Determines which images become the test part.
         archive: CIFAR-10's archive.
 
     Returns:
@@ -64,6 +76,11 @@ def open_dataset(data: str, archive: Archive = CIFAR10) -> Opened:
         InvalidRequest: Nothing has this name, or it is damaged, of another kind, or empty.
         ResourceError: CIFAR-10 cannot be downloaded or stored.
     """
+    if test_share is not None and not 0 < test_share < 1:
+        raise InvalidRequest("give a share of the images, such as 0.2", option="test_share", value=test_share)
+    if test_share is not None and not is_image_folder(data):
+        rule = f"only an image folder without a test part needs it, and {printable(data)} is none"
+        raise InvalidRequest(rule, option="test_share", value=test_share)
     source = "embedded in scikit-learn"
     if data in ("cifar10", "auto"):
         try:
@@ -78,7 +95,7 @@ def open_dataset(data: str, archive: Archive = CIFAR10) -> Opened:
 
         return Opened(digits.load_dataset(), source)
     try:
-        dataset, source = open_path(Path(data).expanduser(), archive)
+        dataset, source = open_path(Path(data).expanduser(), archive, test_share or 0.0, seed)
     except InvalidRequest as error:
         raise InvalidRequest(printable(error.rule), option=error.option, value=error.value) from error
     except (OSError, RuntimeError) as error:  # RuntimeError: "~somebody" has no home
@@ -124,7 +141,15 @@ def open_cifar10(archive: Archive) -> Opened:
         DownloadFailed: It cannot be downloaded or stored.
         ResourceError: It cannot be unpacked.
     """
-    file = download_cifar10(archive)
+    try:
+        file = download_cifar10(archive)
+    except DownloadFailed:
+        older = Path(keras_home(), "datasets")  # earlier versions of Keras unpacked the archive there
+        if batches := find_batches(older):
+            dataset = read_folder(batches)
+            if dataset.name == "CIFAR-10":
+                return Opened(dataset, f"{batches} (unpacked by an earlier Keras, MD5 checked)")
+        raise
     import_tensorflow()
     from headstart.practical import cifar10  # imports Keras, which is slow, so only after the download
 
@@ -137,12 +162,19 @@ def open_cifar10(archive: Archive) -> Opened:
     return Opened(dataset, f"keras.datasets.cifar10 ({file}, SHA-256 checked)")
 
 
-def open_path(path: Path, archive: Archive) -> Opened:
+def is_image_folder(data: str) -> bool:
+    """Check whether `data` is a folder, and not CIFAR-10's own."""
+    return data not in NAMES and Path(data).expanduser().is_dir() and not find_batches(Path(data).expanduser())
+
+
+def open_path(path: Path, archive: Archive, test_share: float, seed: int) -> Opened:
     """Load the official archive, CIFAR-10's unpacked batches (here or one folder below), or an image folder.
 
     Args:
         path: A file or folder.
         archive: The size and hash of the official archive.
+        test_share: Of an image folder's images, or 0.
+        seed: Determines which images become the test part.
 
     Returns:
         The dataset, and where its images come from.
@@ -151,6 +183,8 @@ def open_path(path: Path, archive: Archive) -> Opened:
         InvalidRequest: There is nothing at this path, or it is damaged or of another kind.
     """
     if path.is_file():
+        if not path.name.endswith((".tar.gz", ".tgz", ".tar")) and not tarfile.is_tarfile(path):
+            raise InvalidRequest(f"this file is not an archive: {CHOICES}", option="data", value=path)
         if not is_archive(path, archive):
             problem = f"damaged, or not the official archive of {archive.size:,} bytes ({path.stat().st_size:,} bytes)"
             raise InvalidRequest(f"{path}: {problem}: {REMEDY}")
@@ -158,7 +192,10 @@ def open_path(path: Path, archive: Archive) -> Opened:
     if batches := find_batches(path):
         return Opened(read_folder(batches), f"{batches} (unpacked batches of CIFAR-10)")
     if path.is_dir():
-        return Opened(read_images(path.resolve()), f"image folder {path.resolve()}")
+        from headstart.datasets.image_folder import read_images  # imports Pillow and scikit-learn
+
+        share = f", {test_share:.0%} of each class as test images" if test_share else ""
+        return Opened(read_images(path.resolve(), test_share, seed), f"image folder {path.resolve()}{share}")
     raise InvalidRequest(f"no such name, file or folder: {CHOICES}", option="data", value=path)
 
 

@@ -29,7 +29,8 @@ METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
 }
-LOADERS = {"cifar10": "cifar10", "digits": "digits"}  # the module that reads what `data` names; a path is a folder
+LOADERS = ("cifar10", "digits")  # what `data` can name, and the modules that read it
+DIGITS = "held_out_classes(REGISTRATION)"
 CHOICES = "the notebook reads cifar10, digits, or an image folder train/<class>/*, test/<class>/*"
 
 
@@ -41,7 +42,9 @@ class Parameters:
     epochs: int = 20
     seed: int = 0
     precision: str = "float32"
-    data: str = "cifar10"  # "cifar10", "digits", or the path of an image folder
+    data: str = "cifar10"  # or "digits"
+    folder: str | None = None  # an image folder instead; never a name, because a folder can be called digits
+    test_share: float = 0.0  # of a folder that has no test part
     recipes: Recipes = (RECIPE_A, RECIPE_B)
 
 
@@ -51,8 +54,10 @@ def build_notebook(parameters: Parameters) -> nbformat.NotebookNode:
     Args:
         parameters: Values that the caller has checked.
     """
-    loader = LOADERS.get(parameters.data, "image_folder")
+    loader = parameters.data if parameters.folder is None else "image_folder"
     outline = source_of("walkthrough").replace(f"{PACKAGE}.cifar10", f"{PACKAGE}.{loader}")
+    if loader == "image_folder":  # its classes may have numbers as names
+        outline = outline.replace(DIGITS, f"class_numbers({DIGITS}, dataset.class_names)")
     modules: list[str] = []
     cells = [cell for part in read_cells(outline) for cell in inline(part, modules)]
     own = [cell.source for cell in read_cells(outline) if is_import_cell(cell)]
@@ -64,7 +69,8 @@ def build_notebook(parameters: Parameters) -> nbformat.NotebookNode:
             values = {name: getattr(parameters, name) for name in ("registration", "epochs", "seed", "precision")}
             cell.source = set_values(cell.source, {name.upper(): value for name, value in values.items()})
         elif loader == "image_folder" and "\nFOLDER = " in f"\n{cell.source}":
-            cell.source = set_values(cell.source, {"FOLDER": parameters.data})
+            folder = {"FOLDER": parameters.folder, "TEST_SHARE": parameters.test_share, "SPLIT_SEED": parameters.seed}
+            cell.source = set_values(cell.source, folder)
         elif "class Recipe:" in cell.source:
             cell.source = set_recipes(cell.source, parameters.recipes)
     for number, cell in enumerate(cells):
@@ -83,7 +89,13 @@ def write_notebook(notebook: nbformat.NotebookNode, path: Path) -> None:
         OSError: Writing failed. The old file is unchanged.
     """
     nbformat.validate(notebook)
-    write_text(path, nbformat.writes(notebook) + "\n")
+    write_text(path, as_text(notebook))
+
+
+def as_text(notebook: nbformat.NotebookNode) -> str:
+    """Return the content of the notebook's file."""
+    text: str = nbformat.writes(notebook)
+    return f"{text}\n"
 
 
 def source_of(module: str) -> str:
@@ -200,7 +212,7 @@ def set_values(source: str, values: dict[str, Any]) -> str:
 
     Args:
         source: The cell's code.
-        values: Texts and whole numbers by name.
+        values: Texts and numbers by name.
 
     Returns:
         The new code.
@@ -211,7 +223,7 @@ def set_values(source: str, values: dict[str, Any]) -> str:
     for name, value in values.items():
         # Paths can contain undecodable bytes.
         text = json.dumps(value, ensure_ascii=False).encode(errors="backslashreplace").decode()
-        pattern = rf'^{name} = ("[^"]*"|\d+)'
+        pattern = rf'^{name} = ("[^"]*"|[\d.]+)'
         count = len(re.findall(pattern, source, flags=re.M))
         source = re.sub(pattern, f"{name} = {text}".replace("\\", r"\\"), source, flags=re.M)
         if count != 1:

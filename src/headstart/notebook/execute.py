@@ -13,12 +13,14 @@ import os
 import signal
 import sys
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import nbformat
+from jupyter_client.kernelspec import KernelSpec
+from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
@@ -56,6 +58,16 @@ class LoggingClient(NotebookClient):
         return super().process_message(msg, cell, cell_index)
 
 
+class OwnKernel(AsyncKernelManager):
+    """Starts a kernel with this interpreter, because the kernel named python3 can be another environment's."""
+
+    @property
+    def kernel_spec(self) -> KernelSpec:
+        """Return how the kernel is started."""
+        command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        return KernelSpec(argv=command, display_name="Python 3", language="python")
+
+
 def execute_notebook(notebook: nbformat.NotebookNode, path: Path, timeout: int | None = None) -> None:
     """Execute all cells, and write the notebook.
 
@@ -74,7 +86,8 @@ def execute_notebook(notebook: nbformat.NotebookNode, path: Path, timeout: int |
     client = LoggingClient(
         notebook,
         timeout=timeout,
-        kernel_name="python3",
+        kernel_manager_class=OwnKernel,
+        resources={"metadata": {"path": str(path.parent)}},  # the kernel's folder, from which a relative path is read
         extra_arguments=["--log-level=ERROR", "--IPKernelApp.capture_fd_output=False"],
         shutdown_kernel="immediate",
     )
@@ -117,7 +130,10 @@ def run_interruptibly(client: LoggingClient, written: BinaryIO) -> None:
         with ThreadPoolExecutor(1) as pool:
             pool.submit(int).result()  # start the thread now, because Ctrl-C while it starts would be lost
             try:
-                pool.submit(loop.run_until_complete, task).result()
+                running = pool.submit(loop.run_until_complete, task)
+                while not running.done():
+                    wait([running], timeout=0.2)  # the system may give Ctrl-C to a thread that cannot wake this one
+                running.result()
             except KeyboardInterrupt:
                 pid = getattr(getattr(client.km, "provisioner", None), "pid", None)
                 if pid and not task.done():

@@ -15,7 +15,7 @@ from headstart.practical.data import CIFAR10_CLASSES, Dataset
 
 # %%
 def load_dataset() -> Dataset:
-    """CIFAR-10 as Keras gives it."""
+    """Load CIFAR-10 with Keras."""
     (x_train, y_train), (x_test, y_test) = cifar10.load_data()
     y_train, y_test = y_train.ravel().astype("int64"), y_test.ravel().astype("int64")
     return Dataset(x_train, y_train, x_test, y_test, CIFAR10_CLASSES, "CIFAR-10")

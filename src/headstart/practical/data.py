@@ -29,19 +29,19 @@ class Dataset:
 
 # %%
 def held_out_classes(registration: str) -> tuple[int, int]:
-    """The last two digits (x, y) of the registration number; while they are equal, x goes back one digit."""
+    """Return the last two digits (x, y) of the registration number; while they are equal, x goes back one digit."""
     x = next(digit for digit in reversed(registration) if digit != registration[-1])
     return int(x), int(registration[-1])
 
 
 def split_classes(dataset: Dataset, held_out: tuple[int, int]) -> list[Dataset]:
-    """Part A (all other classes) and part B (the held-out classes); the labels of each count from 0."""
+    """Split into part A (all other classes) and part B (the held-out classes); the labels of each count from 0."""
     others = [number for number in range(len(dataset.class_names)) if number not in held_out]
     return [select_classes(dataset, numbers) for numbers in (others, sorted(held_out))]
 
 
 def select_classes(dataset: Dataset, numbers: list[int]) -> Dataset:
-    """The images of these classes only; the first of the numbers, which are sorted, becomes label 0."""
+    """Select the images of these classes; the first of the numbers, which are sorted, becomes label 0."""
     train, test = np.isin(dataset.y_train, numbers), np.isin(dataset.y_test, numbers)
     y_train, y_test = (np.searchsorted(numbers, y) for y in (dataset.y_train[train], dataset.y_test[test]))
     class_names = tuple(dataset.class_names[number] for number in numbers)

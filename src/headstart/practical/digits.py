@@ -18,7 +18,7 @@ CLASS_NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "e
 
 # %%
 def load_dataset() -> Dataset:
-    """The digits, each pixel enlarged to a square of 4 × 4."""
+    """Load the digits, with each pixel enlarged to a square of 4 × 4."""
     grey, labels = load_digits(return_X_y=True)
     large = np.kron(grey.reshape(-1, 8, 8) * (255 / 16), np.ones((4, 4)))
     images = np.repeat(np.rint(large).astype(np.uint8)[..., None], 3, axis=3)

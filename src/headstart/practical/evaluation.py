@@ -11,7 +11,7 @@ from headstart.practical.training import TITLES
 
 # %%
 def compare(strategies: list) -> pd.DataFrame:
-    """A row for each pair of strategies; `difference` is the first one's test accuracy minus the second one's."""
+    """Compare each pair of strategies; `difference` is the first one's test accuracy minus the second one's."""
     rows = []
     for second, first in combinations(strategies, 2):
         right, other_right = (t.probabilities.argmax(axis=1) == t.labels for t in (first, second))
@@ -19,12 +19,11 @@ def compare(strategies: list) -> pd.DataFrame:
         rows.append([first.name, second.name, (b - c) / n, *paired_interval(b, c, n), b, c, mcnemar(b, c)])
     names = ["first", "second", "difference", "low", "high", "only_first", "only_second", "p_uncorrected"]
     table = pd.DataFrame(rows, columns=names)
-    table["p_value"] = holm(table["p_uncorrected"].tolist())
-    return table.assign(significant=table["p_value"] < 0.05)
+    return table.assign(p_value=holm(table["p_uncorrected"].tolist()), significant=lambda t: t["p_value"] < 0.05)
 
 
 def summarise(networks: list) -> pd.DataFrame:
-    """A row for each network: what was trained, and its accuracies (%) after the last epoch."""
+    """Make a table of the networks: what was trained, and the accuracies (%) after the last epoch."""
     rows = []
     for trained in networks:
         interval = " to ".join(f"{100 * bound:.1f}" for bound in accuracy_interval(trained))

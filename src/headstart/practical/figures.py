@@ -18,7 +18,7 @@ COLOURS = {"a": "#555555", "scratch": "#0072B2", "last_layer": "#D55E00", "two_l
 
 
 def label_axes(ax, quantity: str, digits: str) -> None:
-    """Whole epochs below, the quantity at the side with so many digits, a grid and a legend."""
+    """Label the axes: whole epochs below, the quantity at the side with so many digits; add a grid and a legend."""
     ax.set(xlabel="epoch", ylabel=quantity)
     ax.locator_params("x", integer=True, min_n_ticks=1)
     ax.yaxis.set_major_formatter(digits)
@@ -27,7 +27,7 @@ def label_axes(ax, quantity: str, digits: str) -> None:
 
 
 def plot_network(trained: Trained):
-    """The loss, and the accuracies, by epoch; both axes reach from guessing to perfect."""
+    """Plot the loss, and the accuracies, by epoch; both axes reach from guessing to perfect."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.5))
     for kind, images, dash in (("train", "training images (a sample)", "--"), ("test", "test images", "-")):
         style = {"color": COLOURS[trained.name], "linestyle": dash, "label": images, "marker": "."}
@@ -42,7 +42,7 @@ def plot_network(trained: Trained):
 
 # %%
 def plot_comparison(strategies: list):
-    """Test accuracy by epoch; behind the last epoch with its 95% confidence interval."""
+    """Plot the test accuracy by epoch; behind the last epoch with its 95% confidence interval."""
     figure, ax = plt.subplots(figsize=(10, 4))
     for place, trained in enumerate(strategies, start=1):
         colour, curve = COLOURS[trained.name], trained.history["test_accuracy"]
@@ -54,7 +54,7 @@ def plot_comparison(strategies: list):
 
 
 def plot_confusions(strategies: list):
-    """For each strategy: how many test images of each class are classified as which class."""
+    """Plot for each strategy how many test images of each class are classified as which class."""
     figure, axes = plt.subplots(1, len(strategies), figsize=(10, 3.4))
     for ax, trained in zip(axes, strategies, strict=True):
         counts = confusion_matrix(trained.labels, trained.probabilities.argmax(axis=1))
@@ -64,7 +64,7 @@ def plot_confusions(strategies: list):
 
 
 def plot_mistakes(trained: Trained, part: Dataset):
-    """The eight test images that are misclassified with the highest probability."""
+    """Show the eight test images that are misclassified with the highest probability."""
     answers, certainty = trained.probabilities.argmax(axis=1), trained.probabilities.max(axis=1)
     wrong = np.flatnonzero(answers != trained.labels)
     figure, axes = plt.subplots(1, 8, figsize=(10, 2), subplot_kw={"xticks": [], "yticks": [], "frame_on": False})

@@ -27,26 +27,26 @@ if TYPE_CHECKING:
 
 
 def accuracy_interval(trained: Trained) -> tuple:
-    """Wilson's 95% confidence interval of the test accuracy."""
+    """Return Wilson's 95% confidence interval of the test accuracy."""
     n = len(trained.labels)
     return tuple(binomtest(round(trained.test_accuracy * n), n).proportion_ci(method="wilson"))
 
 
 def paired_interval(only_first: int, only_second: int, n: int) -> tuple[float, float]:
-    """Agresti and Min's 95% confidence interval of the difference of two accuracies on the same n images."""
+    """Return Agresti and Min's 95% confidence interval of the difference of two accuracies on the same n images."""
     b, c, m = only_first + 0.5, only_second + 0.5, n + 2
     centre, reach = (b - c) / m, norm.ppf(0.975) * np.sqrt(b + c - (b - c) ** 2 / m) / m
     return max(-1.0, float(centre - reach)), min(1.0, float(centre + reach))
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
-    """The mid-p value: could a fair coin divide the images on which one network is right so unevenly?"""
+    """Return the mid-p value: could a fair coin divide the images on which one network is right so unevenly?"""
     fewer, n = min(only_first, only_second), only_first + only_second
     return float(2 * binom.cdf(fewer, n, 0.5) - binom.pmf(fewer, n, 0.5))
 
 
 def holm(p_values: list[float]) -> list[float]:
-    """Holm's correction: the smallest of k p-values times k, the next times k - 1, and so on, never decreasing."""
+    """Correct by Holm: the smallest of k p-values times k, the next times k - 1, and so on, never decreasing."""
     order = np.argsort(p_values, kind="stable")
     larger = np.maximum.accumulate(np.asarray(p_values)[order] * np.arange(len(order), 0, -1))
     return np.minimum(1, larger)[np.argsort(order, kind="stable")].tolist()

@@ -24,13 +24,13 @@ WEIGHT_LAYERS = ("conv1", "conv2", "conv3", "conv4", "fc1", "fc2")
 
 
 def colour_statistics(images: np.ndarray) -> tuple:
-    """Mean and variance of each colour, from about 5,000 of the images."""
+    """Return mean and variance of each colour, from about 5,000 of the images."""
     sample = images[:: max(1, len(images) // 5000)]
     return sample.mean(axis=(0, 1, 2)).tolist(), sample.var(axis=(0, 1, 2)).tolist()
 
 
 def build_network(classes: int, recipe: Recipe, statistics: tuple, seed: int) -> keras.Sequential:
-    """The network with new random weights, which follow from `seed` alone."""
+    """Build the network with new random weights, which follow from `seed` alone."""
     seeds = iter(np.random.default_rng(seed).integers(2**31, size=9).tolist())
     (mean, variance), shift, weights = statistics, recipe.shift / 32, keras.initializers.GlorotUniform
 

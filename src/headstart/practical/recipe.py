@@ -30,7 +30,7 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is built and trained."""
+    """Determine how a network is built and trained."""
 
     widths: tuple[int, int, int, int] = (48, 96, 192, 256)  # channels of conv1 to conv4
     units: int = 512  # of fc1

@@ -47,7 +47,7 @@ class Trained:
 
 # %%
 def training_batches(views: list, targets: np.ndarray, size: int, recipe: Recipe, first_epoch: int) -> tf.data.Dataset:
-    """The batches of all epochs from `first_epoch` on; each image is shown in its views in turn."""
+    """Make the batches of all epochs from `first_epoch` on; each image is shown in its views in turn."""
 
     def generate():
         for epoch in range(first_epoch, recipe.epochs):
@@ -63,19 +63,19 @@ def training_batches(views: list, targets: np.ndarray, size: int, recipe: Recipe
 
 # %%
 def predict(network: keras.Model, images: np.ndarray) -> np.ndarray:
-    """The network's output in inference mode, by batches (Keras' own `predict` would turn the autotuning on again)."""
+    """Compute the output in inference mode, by batches (Keras' own `predict` would turn the autotuning on again)."""
     return np.concatenate([network.predict_on_batch(images[i : i + 250]) for i in range(0, len(images), 250)])
 
 
 def measure(network: keras.Model, images: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
-    """Cross-entropy, and the share of the images that are classified correctly."""
+    """Measure the cross-entropy, and the share of the images that are classified correctly."""
     probabilities = predict(network, images)
     loss = keras.losses.sparse_categorical_crossentropy(labels, probabilities)
     return float(np.mean(loss)), float((probabilities.argmax(axis=1) == labels).mean())
 
 
-class Curves(keras.callbacks.Callback):
-    """Adds a row to the history after each epoch; the time for measuring is not counted."""
+class EpochMetrics(keras.callbacks.Callback):
+    """Add a row to the history after each epoch; the time for measuring is not counted."""
 
     def __init__(self, samples: dict[str, tuple], rows: list[dict], seconds: float):
         super().__init__()
@@ -95,14 +95,14 @@ class Curves(keras.callbacks.Callback):
 
 # %%
 def learning_rate(epoch: int, recipe: Recipe) -> float:
-    """The learning rate of an epoch, which are counted from 0: it rises in a straight line, then it falls."""
+    """Return the learning rate of an epoch, counted from 0: it rises in a straight line, then it falls."""
     epochs, rising = recipe.epochs, max(1, round(recipe.warmup * recipe.epochs))
     return recipe.learning_rate * min((epoch + 1) / rising, (epochs - epoch - 0.5) / (epochs - rising + 0.5))
 
 
 # %%
 def train(
-    network, part: Dataset, recipe: Recipe, name: str, features=None, callbacks=(), resume=None, curve=Curves
+    network, part: Dataset, recipe: Recipe, name: str, features=None, callbacks=(), resume=None, metrics=EpochMetrics
 ) -> Trained:
     """Train the network, or what is behind its frozen layers. `resume` may restore an earlier state, with its rows."""
     start, labels = network.get_weights(), part.y_train
@@ -117,12 +117,12 @@ def train(
     sample = np.random.default_rng(recipe.seed).permutation(len(labels))[: len(part.y_test)]
     samples = {"train": (views[0][sample], labels[sample]), "test": (x_test, part.y_test)}
     schedule = keras.callbacks.LearningRateScheduler(lambda epoch: learning_rate(epoch, recipe))
-    curves = curve(samples, rows, rows[-1]["seconds"] if rows else feature_seconds)
+    measuring = metrics(samples, rows, rows[-1]["seconds"] if rows else feature_seconds)
     if len(rows) < recipe.epochs:
         targets = np.eye(len(part.class_names), dtype="float32")[labels]
         batches = training_batches(views, targets, size, recipe, len(rows))
         epochs = {"initial_epoch": len(rows), "epochs": recipe.epochs, "steps_per_epoch": len(labels) // size}
-        model.fit(batches, **epochs, shuffle=False, verbose=0, callbacks=[schedule, curves, *callbacks])
+        model.fit(batches, **epochs, shuffle=False, verbose=0, callbacks=[schedule, measuring, *callbacks])
     measured = (part.class_names, part.y_test, predict(model, x_test), pd.DataFrame(rows))
     accuracies = (*measure(model, views[0], labels), rows[-1]["test_accuracy"])
     views.clear()  # TensorFlow keeps the generator of the batches, but the images need not stay in memory

@@ -22,7 +22,7 @@ from headstart.practical.training import predict
 
 
 def frozen_output(network: keras.Sequential, part: Dataset, predict=predict) -> tuple:
-    """The frozen layers' output for the training images in both views, its seconds, that for test images, the rest."""
+    """Compute the frozen part's output: for training images in both views, its seconds, for test images, the rest."""
     began = time.perf_counter()
     cut = next(number for number, layer in enumerate(network.layers) if layer.trainable_weights)
     cut -= isinstance(network.layers[cut - 1], keras.layers.Dropout)

@@ -60,8 +60,8 @@ from headstart.practical.data import held_out_classes, split_classes
 # %%
 dataset = load_dataset()
 part_a, part_b = split_classes(dataset, held_out_classes(REGISTRATION))
-counts = [(len(part.x_train), len(part.x_test)) for part in (part_a, part_b)]
-display(pd.DataFrame(counts, index=["part A", "part B"], columns=["training images", "test images"]))
+counts = [(", ".join(part.class_names), len(part.x_train), len(part.x_test)) for part in (part_a, part_b)]
+display(pd.DataFrame(counts, index=["part A", "part B"], columns=["classes", "training images", "test images"]).style)
 images = np.hstack([dataset.x_train[np.argmax(dataset.y_train == k)] for k in range(len(dataset.class_names))])
 figure, ax = plt.subplots(figsize=(12, 1.7))
 ax.imshow(images)
@@ -89,7 +89,7 @@ from headstart.practical.training import TITLES, Trained, predict, train
 
 # %%
 def progress(name: str) -> keras.callbacks.Callback:
-    """One line that is renewed after each epoch."""
+    """Show one line that is renewed after each epoch."""
     words = f"{TITLES[name]}, epoch {{epoch}}: training accuracy {{train_accuracy:.1%}}, test {{test_accuracy:.1%}}"
     line = display(Markdown(f"{TITLES[name]}: the training starts"), display_id=True)
     return keras.callbacks.LambdaCallback(on_epoch_end=lambda _, logs: line.update(Markdown(words.format(**logs))))
@@ -177,8 +177,7 @@ report(last_layer)
 network = build_network(2, recipe_b, statistics_a, seed_b)
 for name in ("conv1", "conv2", "conv3", "conv4", "fc1"):
     network.get_layer(name).set_weights(network_a.get_layer(name).get_weights())
-for name in ("conv1", "conv2", "conv3", "conv4"):
-    network.get_layer(name).trainable = False
+    network.get_layer(name).trainable = name == "fc1"  # the convolutional layers are frozen
 two_layers = train(network, part_b, recipe_b, "two_layers", frozen_output(network, part_b), [progress("two_layers")])
 report(two_layers)
 

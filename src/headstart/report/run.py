@@ -16,7 +16,7 @@ from headstart.errors import InvalidRequest
 from headstart.practical.network import WEIGHT_LAYERS
 from headstart.report import charts
 from headstart.report.page import data_url, write_page
-from headstart.runs.reader import Result, load_network, read_disagreements, read_results
+from headstart.runs.reader import Result, has_unequal_classes, load_network, read_disagreements, read_results
 from headstart.training.recipes import recipe_option
 
 
@@ -58,6 +58,7 @@ def describe_run(folder: Path, content: dict[str, Any]) -> dict[str, Any]:
     return {
         "run": content,
         "networks": networks,
+        "unequal": has_unequal_classes(content),
         "titles": {trained.name: trained.title for trained in networks},
         "colours": charts.COLOURS,
         "words": {trained.name: content["networks"][trained.name]["words"] for trained in networks},
@@ -155,10 +156,12 @@ def command(content: dict[str, Any]) -> str:
     """Return the command that executes this run again."""
     request = content["request"]
     data = resolve_auto(request["data"], content["dataset"]["name"])
-    held_out = (
-        [content["registration"]] if content["registration"] else ["--classes", ",".join(content["classes"]["b"])]
-    )
+    names, known = content["classes"]["b"], content["dataset"]["class_names"]
+    if any("," in name or name != name.strip() for name in names):
+        names = [str(known.index(name)) for name in names]
+    held_out = [content["registration"]] if content["registration"] else ["--classes", ",".join(names)]
     epochs, seed = content["networks"]["a"]["epochs"], content["seed"]
     options = ["--seed", str(seed), "--epochs", str(epochs), "--precision", request["precision"]]
+    options += ["--test-share", str(request["test_share"])] if request["test_share"] else []
     options += recipe_option(content["recipe"])
     return shlex.join(["headstart", "run", *held_out, "--data", data, *options])

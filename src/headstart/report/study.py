@@ -14,7 +14,7 @@ from headstart.datasets.sources import resolve_auto
 from headstart.report import charts
 from headstart.report.page import data_url, write_page
 from headstart.study.conclusions import conclude, describe_effect
-from headstart.study.outputs import read_plan
+from headstart.study.outputs import read_plan, write_figures
 from headstart.study.results import ResultStore, read_results, reading
 from headstart.study.summary import Analysis, analyse, largest_by_depth, predictor_values
 from headstart.training.recipes import recipe_option
@@ -42,16 +42,16 @@ def write_study_page(folder: Path, content: dict[str, Any], analysis: Analysis) 
 
 
 def rewrite_study_page(folder: Path) -> Path:
-    """Write `report.html` of a study from its folder alone.
+    """Write the figures and `report.html` of a study from its folder alone.
 
     Raises:
         InvalidRequest: A file is missing or damaged.
         ResourceError: A row is damaged.
     """
     content = read_plan(folder)
-    return write_study_page(
-        folder, content, analyse(read_results(folder / "results.csv", content["dataset"]["class_names"]))
-    )
+    analysis = analyse(read_results(folder / "results.csv", content["dataset"]["class_names"]))
+    write_figures(folder / "figures", content["dataset"], analysis)
+    return write_study_page(folder, content, analysis)
 
 
 def describe_study(
@@ -193,7 +193,7 @@ def embed(path: Path, max_bytes: int) -> str:
 
 def command(content: dict[str, Any]) -> str:
     """Return the command that executes this study again."""
-    options = {key: value for key, value in content["options"].items() if key != "precision_reason"}
+    options = {key: value for key, value in content["options"].items() if key != "precision_reason" and value}
     options["data"] = resolve_auto(options["data"], content["dataset"]["name"])
     words = [word for key, value in options.items() for word in (f"--{key.replace('_', '-')}", str(value))]
     return shlex.join(["headstart", "study", *words, *recipe_option(content["recipe"])])

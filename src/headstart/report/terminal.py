@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from headstart.practical.training import TITLES, predict
-from headstart.runs.reader import read_run
+from headstart.runs.reader import has_unequal_classes, read_run
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,17 +25,18 @@ def show_results(folder: Path, console: Console) -> None:
     """
     content = read_run(folder)
     table = Table(title=Text(f"{' or '.join(content['classes']['b'])}? ({content['dataset']['name']})"))
-    for heading in ("network", "copied", "frozen", "training", "test", "95% interval", "seconds"):
+    balanced = ["balanced"] if has_unequal_classes(content) else []
+    for heading in ("network", "training", "test", "95% interval", "largest class", *balanced, "seconds"):
         table.add_column(heading, justify="left" if heading == "network" else "right")
     for name, network in content["networks"].items():
         low, high = network["test_accuracy_ci95"]
         table.add_row(
             Text(name),
-            str(network["copied"]),
-            str(network["frozen"]),
             f"{network['train_accuracy']:.1%}",
             f"{network['test_accuracy']:.1%}",
             f"{low:.1%} to {high:.1%}",
+            f"{network['largest_class']:.1%}",
+            *(f"{network['balanced_accuracy']:.1%}" for _ in balanced),
             f"{network['seconds']:.0f}",
         )
     console.print(table)

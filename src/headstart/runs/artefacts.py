@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from sklearn.metrics import balanced_accuracy_score
 
 from headstart.practical.conclusions import describe_network
 from headstart.practical.data import Dataset
 from headstart.practical.figures import plot_comparison, plot_network
 from headstart.practical.inference import accuracy_interval
 from headstart.storage.files import finite_or_none, write_arrays, write_atomically, write_network, write_text
-from headstart.style import add_heading
+from headstart.style import add_heading, drawing, legible
 from headstart.training.trainer import Trained, input_statistics
 
 CURVES = ["epoch", "train_loss", "train_accuracy", "test_loss", "test_accuracy"]
@@ -64,23 +65,25 @@ def write_disagreements(path: Path, part_b: Dataset, strategies: Sequence[Traine
     write_arrays(path, {"indices": most_first, "images": part_b.x_test[most_first]})
 
 
-def write_figures(folder: Path, source: Trained, strategies: Sequence[Trained], data_name: str) -> None:
+def write_figures(folder: Path, networks: Sequence[Any], data_name: str) -> None:
     """Write `figures/<network>.png` for each network, and `figures/comparison.png`.
 
     Args:
         folder: The folder for the figures, which is created.
-        source: Network A.
-        strategies: The networks on part B.
+        networks: Network A and the strategies, as they were trained or as `read_results` reads them.
         data_name: The dataset's name, which every figure shows.
     """
+    strategies = networks[1:]
 
     def save(figure: Figure, name: str) -> None:
         write_atomically(folder / f"{name}.png", lambda file: figure.savefig(file, format="png", dpi=120))
 
-    for trained in (source, *strategies):
-        save(add_heading(plot_network(trained), trained.title, data_name), trained.name)
-    heading = f"{len(strategies)} ways to learn “{' or '.join(strategies[0].class_names)}?”"
-    save(add_heading(plot_comparison(list(strategies)), heading, data_name), "comparison")
+    names = strategies[0].class_names
+    with drawing([*names, data_name]):
+        for trained in networks:
+            save(add_heading(plot_network(trained), trained.title, data_name), trained.name)
+        heading = f"{len(strategies)} ways to learn “{' or '.join(legible(names))}?”"
+        save(add_heading(plot_comparison(list(strategies)), heading, data_name), "comparison")
 
 
 def write_networks(folder: Path, networks: Sequence[Trained]) -> None:
@@ -105,6 +108,8 @@ def describe_networks(networks: Sequence[Trained]) -> dict[str, dict[str, Any]]:
             "train_accuracy": trained.train_accuracy,
             "test_accuracy": trained.test_accuracy,
             "test_accuracy_ci95": list(accuracy_interval(trained)),
+            "balanced_accuracy": float(balanced_accuracy_score(trained.labels, trained.probabilities.argmax(axis=1))),
+            "largest_class": float(np.bincount(trained.labels).max() / len(trained.labels)),
             "train_loss": finite_or_none(trained.train_loss),
             "test_loss": finite_or_none(trained.test_loss),
             "seconds": round(trained.seconds, 3),

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pandas as pd
 
+from headstart.datasets.duplicates import count_shared
 from headstart.practical.data import Dataset
 from headstart.practical.network import WEIGHT_LAYERS, colour_statistics
 from headstart.practical.training import measure, predict
@@ -52,6 +53,9 @@ def audit_data(part_a: Dataset, part_b: Dataset) -> Iterator[Finding]:
     """Check the split by class, the labels, and that no test image is a training image."""
     apart = len(part_b.class_names) == 2 and not set(part_a.class_names) & set(part_b.class_names)
     yield "part B has two classes, part A all others", apart, f"A {part_a.class_names}, B {part_b.class_names}"
+    equal, near = count_shared(part_a, part_b)
+    evidence = f"{equal} images of B are equal to an image of A, and {near} others are near duplicates of one"
+    yield "no image of part B is equal to one of part A", equal == 0, evidence
     training_images = {image.tobytes() for part in (part_a, part_b) for image in part.x_train}
     for name, part in (("A", part_a), ("B", part_b)):
         labels = np.unique(np.concatenate([part.y_train, part.y_test])).tolist()

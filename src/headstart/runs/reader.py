@@ -28,7 +28,7 @@ NETWORKS = ("a", "scratch", "last_layer", "two_layers")
 
 NETWORK_SCHEMA: dict[Any, Any] = {
     **dict.fromkeys(("copied", "frozen", "epochs", "trainable_parameters"), int),
-    **dict.fromkeys(("train_accuracy", "test_accuracy", "seconds"), float),
+    **dict.fromkeys(("train_accuracy", "test_accuracy", "balanced_accuracy", "largest_class", "seconds"), float),
     **dict.fromkeys(("train_loss", "test_loss"), (float, None)),
     "test_accuracy_ci95": [float, float],
     "feature_seconds": float,
@@ -181,6 +181,18 @@ def read_disagreements(folder: Path, test_images: int) -> Disagreements | None:
         if found.images.dtype != np.uint8 or found.images.shape != (*found.indices.shape, 32, 32, 3):
             raise ValueError("no images of 32 x 32 pixels")
     return found
+
+
+def has_unequal_classes(content: dict[str, Any]) -> bool:
+    """Check whether the largest class of a part is clearly larger than its share, so that accuracies can mislead.
+
+    Args:
+        content: From `read_run`.
+    """
+    networks, classes = content["networks"], content["classes"]
+    return any(
+        networks[name]["largest_class"] > 1.2 / len(classes[part]) for name, part in (("a", "a"), ("scratch", "b"))
+    )
 
 
 def load_network(folder: Path, content: dict[str, Any], name: str) -> keras.Sequential:

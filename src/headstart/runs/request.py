@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from headstart.datasets.duplicates import find_duplicates
 from headstart.datasets.sources import fingerprint, open_dataset, printable
 from headstart.errors import InvalidRequest
 from headstart.options import (
@@ -17,6 +18,7 @@ from headstart.options import (
     check_held_out,
     check_precision,
     check_training,
+    describe_pair,
     held_out_in,
     resolve_precision,
 )
@@ -26,7 +28,7 @@ from headstart.storage.files import visible_names
 from headstart.storage.schema import read_json
 from headstart.training.recipes import PRECISIONS, RECIPE_A, RECIPE_B, Recipe, Recipes, check_recipes
 
-REQUEST_SCHEMA = {"identity": str, "data": str, "precision": PRECISIONS, "precision_reason": str}
+REQUEST_SCHEMA = {"identity": str, "data": str, "test_share": float, "precision": PRECISIONS, "precision_reason": str}
 """What a run's folder stores of its request, for `matches_schema`."""
 
 logger = logging.getLogger(__name__)
@@ -39,6 +41,8 @@ class Request:
     registration: str | None
     held_out: tuple[int, int]
     data: str  # as it was requested
+    test_share: float | None
+    duplicates: tuple[str, ...]  # sentences about images that are in two places
     dataset: Dataset
     source: str
     recipe_a: Recipe
@@ -59,10 +63,11 @@ class Request:
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
     @property
-    def stored(self) -> dict[str, str]:
+    def stored(self) -> dict[str, Any]:
         """The part of the request that the run's folder stores (see `stored_request`)."""
         precision = {"precision": self.recipe_a.precision, "precision_reason": self.precision_reason}
-        return {"identity": self.identity, "data": printable(self.data), **precision}
+        data = {"data": printable(self.data), "test_share": float(self.test_share or 0)}
+        return {"identity": self.identity, **data, **precision}
 
 
 def check_request(
@@ -75,18 +80,20 @@ def check_request(
     precision: str = "auto",
     out: str | Path | None = None,
     recipes: Recipes = (RECIPE_A, RECIPE_B),
+    test_share: float | None = None,
 ) -> Request:
     """Check a request and load its dataset.
 
     Args:
         registration: As in `headstart.run`, and so are the other arguments.
         data: See `load_dataset`.
-        classes: Two class names, instead of a registration number.
+        classes: Two classes by name or number, instead of a registration number.
         seed: From 0 to 2**31 - 1.
         epochs: At least 1.
         precision: "auto", "float32" or "bfloat16".
         out: The folder, or None for the default one.
         recipes: Part A's and part B's.
+        test_share: As in `load_dataset`.
 
     Raises:
         InvalidRequest: An argument is invalid, or the folder contains something else.
@@ -98,7 +105,7 @@ def check_request(
     check_recipes(*recipes)
     if out is not None:
         check_folder(Path(out), "this run", contains_run)
-    dataset, source = open_dataset(data)
+    dataset, source = open_dataset(data, test_share, seed)
     held_out = held_out_in(dataset, registration, classes)
     folder = Path(out) if out is not None else default_folder(dataset, registration, held_out, seed)
     check_folder(folder, "this run", contains_run)
@@ -106,6 +113,10 @@ def check_request(
     earlier = (stored["precision"], stored["precision_reason"]) if stored else None
     chosen, reason = resolve_precision(precision, earlier)
     logger.info("Data: %s (%s)", dataset.name, source)
+    logger.info("Held out: %s", describe_pair(held_out, dataset.class_names))
+    duplicates = tuple(find_duplicates(dataset).sentences())
+    for sentence in duplicates:
+        logger.warning("%s", sentence)
     logger.info("Precision: %s (%s)", chosen, reason)
     logger.info("Folder: %s", folder)
     options: dict[str, Any] = {"epochs": epochs, "seed": seed, "precision": chosen}
@@ -113,6 +124,8 @@ def check_request(
         registration=registration,
         held_out=held_out,
         data=data,
+        test_share=test_share,
+        duplicates=duplicates,
         dataset=dataset,
         source=source,
         recipe_a=replace(recipes[0], **options),
@@ -144,7 +157,7 @@ def contains_run(folder: Path) -> bool:
     return stored_request(folder) is not None
 
 
-def stored_request(folder: Path) -> dict[str, str] | None:
+def stored_request(folder: Path) -> dict[str, Any] | None:
     """Return what a folder stores of its run's request (see REQUEST_SCHEMA), or None if it contains no run.
 
     Raises:
@@ -153,7 +166,7 @@ def stored_request(folder: Path) -> dict[str, str] | None:
     for path in (folder / "run.json", folder / "checkpoints" / "request.json"):
         if path.exists():
             try:
-                request: dict[str, str] = read_json(path, {"request": REQUEST_SCHEMA})["request"]
+                request: dict[str, Any] = read_json(path, {"request": REQUEST_SCHEMA})["request"]
                 return request
             except (OSError, ValueError) as error:
                 raise InvalidRequest(

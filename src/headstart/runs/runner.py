@@ -75,7 +75,6 @@ def train_and_write(request: Request) -> None:
     artefacts.write_history(folder / "history.csv", networks)
     artefacts.write_predictions(folder / "predictions.npz", source, strategies)
     artefacts.write_disagreements(folder / "disagreements.npz", part_b, strategies)
-    artefacts.write_figures(folder / "figures", source, strategies, dataset.name)
     artefacts.write_networks(folder / "models", networks)
     write_json(folder / RECIPE_FILE, as_file((request.recipe_a, request.recipe_b)))
     content = {
@@ -88,7 +87,7 @@ def train_and_write(request: Request) -> None:
         "networks": artefacts.describe_networks(networks),
         "comparison": artefacts.describe_comparison(strategies, pairs),
         "audit": audit(part_a, part_b, source, strategies).to_dict(orient="records"),
-        "cautions": disclaimers(dataset.name),
+        "cautions": [*disclaimers(dataset.name), *request.duplicates],
         "conclusions": [paragraph.replace("**", "") for paragraph in conclude(strategies, pairs)],
         "environment": describe_environment(),
         "request": request.stored,

@@ -60,8 +60,12 @@ def has_bfloat16(cpuinfo: Path) -> bool:
     return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
-def measure_in_subprocess() -> float:
+def measure_in_subprocess(steps: int = 4, rounds: int = 3) -> float:
     """Run `measure_speedup` in another process, because TensorFlow would keep 120 MB of it in this one.
+
+    Args:
+        steps: As in `measure_speedup`.
+        rounds: As in `measure_speedup`.
 
     Returns:
         The ratio of times, float32 / bfloat16.
@@ -69,7 +73,7 @@ def measure_in_subprocess() -> float:
     Raises:
         OSError, subprocess.SubprocessError, ValueError: The process failed.
     """
-    code = "from headstart.runtime.precision import measure_speedup; print(measure_speedup())"
+    code = f"from headstart.runtime.precision import measure_speedup as measure; print(measure({steps=}, {rounds=}))"
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     command = [sys.executable, "-P", "-c", code]  # -P: do not import from the current folder
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=TIMEOUT)

@@ -6,6 +6,9 @@ import os
 import sys
 import tempfile
 
+if "keras" not in sys.modules:
+    os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever the user's keras.json names; Keras reads it once
+
 IGNORED_MESSAGES = (b"WARNING: All log messages before absl::InitializeLog()", b"oneDNN custom operations are on")
 
 

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from headstart.study.summary import largest_by_depth, predictor_values
-from headstart.style import STYLES, add_heading
+from headstart.style import STYLES, add_heading, legible
 
 CURVES = {"A": "copied from A", "B": "copied from another network on B"}
 
@@ -89,8 +89,9 @@ def plot_map(pairs: pd.DataFrame, class_names: tuple[str, ...], data_name: str, 
     for i, j in np.argwhere(~np.isnan(gain)):
         shade = "white" if abs(gain[i, j]) > 0.6 * reach else "black"
         ax.text(j, i, f"{gain[i, j]:+.1f}", ha="center", va="center", fontsize=8, color=shade)
-    ax.set_xticks(range(len(class_names)), class_names, rotation=45, ha="right", parse_math=False)
-    ax.set_yticks(range(len(class_names)), class_names, parse_math=False)
+    labels = legible(class_names)
+    ax.set_xticks(range(len(labels)), labels, rotation=45, ha="right", parse_math=False)
+    ax.set_yticks(range(len(labels)), labels, parse_math=False)
     bar = ax.inset_axes((1.03, 0, 0.04, 1))  # as high as the map, which does not fill the figure
     figure.colorbar(picture, cax=bar, label="points of test accuracy against scratch")
     return add_heading(figure, f"Gain of “{strategy}” by pair of classes, size {size}", data_name)

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from headstart.errors import InvalidRequest
-from headstart.options import check_count, check_training
+from headstart.options import check_count, check_training, find_pair
 from headstart.practical.data import Dataset
 from headstart.runtime.provenance import provenance
 from headstart.study.subsets import images_per_class
@@ -164,7 +164,7 @@ def parse_pairs(pairs: str, class_names: Sequence[str]) -> list[tuple[int, int]]
     """Parse the option `pairs`.
 
     Args:
-        pairs: "all", "N-random", or pairs of class numbers or names such as "4,9+cat,dog".
+        pairs: "all", "N-random", or pairs of class numbers or names such as "4,9+cat,dog" (see `find_pair`).
         class_names: All classes of the dataset.
 
     Returns:
@@ -181,18 +181,12 @@ def parse_pairs(pairs: str, class_names: Sequence[str]) -> list[tuple[int, int]]
         return every_pair
     if match := re.fullmatch(r"(\d{1,6})-random", pairs):
         return list(random_pairs(every_pair, int(match[1]), pairs))
-    numbers = {str(number): number for number in range(len(class_names))}
-    known = {**numbers, **{name: number for number, name in enumerate(class_names)}}
-    found = []
-    for pair in pairs.split("+"):
-        names = [name.strip() for name in pair.split(",")]
-        if len(names) != 2 or any(name not in known for name in names) or known[names[0]] == known[names[1]]:
-            known_classes = ", ".join(f"{number} {name}" for number, name in enumerate(class_names))
-            rule = f"{pair!r} is not a pair of classes; give all, 10-random, or pairs such as 4,9+3,5: {known_classes}"
-            raise InvalidRequest(rule, option="pairs", value=pairs)
-        first, second = sorted(known[name] for name in names)
-        found.append((first, second))
-    return list(dict.fromkeys(found))
+    try:
+        found = [sorted(find_pair(pair, tuple(class_names), "pairs")) for pair in pairs.split("+")]
+    except InvalidRequest as error:
+        rule = f"{error.value!r} is not a pair: {error.rule}; or give all, 10-random, or pairs such as 4,9+3,5"
+        raise InvalidRequest(rule, option="pairs", value=pairs) from error
+    return list(dict.fromkeys((first, second) for first, second in found))
 
 
 def random_pairs(every_pair: list[tuple[int, int]], count: int, pairs: str) -> Iterator[tuple[int, int]]:

@@ -7,7 +7,8 @@ results.csv          the rows of the plan, as a table
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ from headstart.storage.schema import invalid_if_unreadable, read_arrays, read_js
 
 if TYPE_CHECKING:
     from headstart.study.plan import Plan
-    from headstart.study.task import Source
+    from headstart.training.recipes import Recipe
 
 COLUMNS = [
     *("classes_b", "seed", "strategy", "copied", "frozen", "train_size", "train_images", "test_images"),
@@ -39,6 +40,16 @@ NUMBERS = [column for column in COLUMNS if column not in TEXTS]
 reading = partial(
     invalid_if_unreadable, what="a study", remedy="give the command of the study again, which continues from its rows"
 )
+
+
+@dataclass(frozen=True)
+class Source:
+    """A trained source network in the form that is stored and sent: the values that rebuild it, without TensorFlow."""
+
+    classes: int
+    recipe: Recipe
+    statistics: tuple[list[float], list[float]]  # mean and variance of each colour
+    weights: Sequence[np.ndarray]
 
 
 class ResultStore:
@@ -86,7 +97,7 @@ class ResultStore:
         arrays = {f"weight_{number}": array for number, array in enumerate(source.weights)}
         write_arrays(self.source_path(key), {**arrays, "statistics": np.array(source.statistics)})
 
-    def read_source(self, key: str, classes: int, recipe: Any) -> Source | None:
+    def read_source(self, key: str, classes: int, recipe: Recipe) -> Source | None:
         """Read a source's weights.
 
         Args:
@@ -97,8 +108,6 @@ class ResultStore:
         Returns:
             The source; None if it does not exist or is damaged, because it can be trained again.
         """
-        from headstart.study.task import Source  # imports TensorFlow
-
         try:
             saved = read_arrays(self.source_path(key))
             weights = [saved[f"weight_{number}"] for number in range(len(saved) - 1)]

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import headstart
+from headstart.datasets.duplicates import find_duplicates
 from headstart.datasets.sources import fingerprint, printable
 from headstart.errors import InvalidRequest, TrainingFailed
 from headstart.options import check_count, check_folder, check_images, check_precision, resolve_precision
@@ -25,7 +27,7 @@ from headstart.study.results import ResultStore, collect_results
 from headstart.study.scheduler import connect, default_workers, execute_plan
 from headstart.study.subsets import load_images
 from headstart.study.summary import Analysis, analyse
-from headstart.study.worker import load_own_copy
+from headstart.study.worker import Train, load_own_copy
 from headstart.training.recipes import PRECISIONS, RECIPE_A, RECIPE_B, RECIPE_FILE, Recipes, as_file
 
 WRITE_INTERVAL = 600  # seconds between two writings of the results so far
@@ -77,6 +79,7 @@ def check_study(
     *,
     data: str = "auto",
     images: float = 1.0,
+    test_share: float | None = None,
     out: str | Path = "study",
     precision: str = "auto",
     on_cluster: bool = False,
@@ -88,6 +91,7 @@ def check_study(
     Args:
         data: As in `load_dataset`.
         images: The fraction of all training images, part A's and part B's, above 0 and at most 1.
+        test_share: As in `load_dataset`.
         out: The folder for the results.
         precision: "auto", "float32" or "bfloat16".
         on_cluster: Whether other machines train. They cannot be measured, so "auto" means float32 there.
@@ -105,15 +109,17 @@ def check_study(
     check_images(images)
     check_precision(precision)
     check_folder(folder, "a study", lambda folder: bool(visible_names(folder) & {"rows", "study.json"}))
-    dataset, source = load_images(data, images)
+    dataset, source = load_images(data, images, test_share)
     stored = stored_precision(folder)
     if precision == "auto" and on_cluster and not stored:
         stored = ("float32", "it is fast on every machine, and the workers were not measured")
     chosen, reason = resolve_precision(precision, stored)
     plan = make_plan(dataset, fingerprint(dataset), precision=chosen, recipes=recipes, **plan_options)
     logger.info("Data: %s (%s)", dataset.name, source)
+    for sentence in find_duplicates(dataset).sentences():
+        logger.warning("%s", sentence)
     logger.info("Precision: %s (%s)", chosen, reason)
-    options = plan_options | {"data": printable(data), "images": images}
+    options = plan_options | {"data": printable(data), "images": images, "test_share": test_share}
     options |= {"precision": chosen, "precision_reason": reason}
     return Study(plan, dataset, source, options, recipes, folder)
 
@@ -146,6 +152,7 @@ def execute_study(
     scheduler: str | None = None,
     worker_data: str | None = None,
     write_interval: float = WRITE_INTERVAL,
+    train: Train | None = None,
 ) -> Path:
     """Train all missing networks, and write the tables and figures.
 
@@ -156,6 +163,7 @@ def execute_study(
         scheduler: "tcp://HOST:PORT" of a Dask cluster, instead.
         worker_data: What each worker loads, as in `load_dataset`; by default the images are sent to the workers.
         write_interval: Seconds between two writings of the results so far.
+        train: As in `execute_plan`.
 
     Returns:
         The folder.
@@ -167,8 +175,11 @@ def execute_study(
     """
     folder, load = study.folder, None
     if worker_data is not None:
-        load = partial(load_own_copy, fingerprint(study.dataset), worker_data, study.options["images"])
-    with user_fixable(folder):
+        images, test_share = study.options["images"], study.options["test_share"]
+        load = partial(load_own_copy, fingerprint(study.dataset), worker_data, images, test_share)
+    with ExitStack() as stack, user_fixable(folder):
+        # First, because a scheduler that is not there must leave no folder.
+        client = stack.enter_context(connect(workers or default_workers(), scheduler)) if study.missing else None
         folder.mkdir(parents=True, exist_ok=True)
         with exclusive_lock(folder):
             remove_partial_files(folder)
@@ -194,9 +205,8 @@ def execute_study(
                     written = time.monotonic()
 
             try:
-                if progress.left:
-                    with connect(workers or default_workers(), scheduler) as client:
-                        execute_plan(study.plan, store, study.dataset, client, on_done, load)
+                if client and progress.left:
+                    execute_plan(study.plan, store, study.dataset, client, on_done, load, train=train)
             finally:
                 write()
     if failures := progress.failures:

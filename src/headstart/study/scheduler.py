@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
+from pathlib import Path
 from socket import gethostname
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 from uuid import NAMESPACE_URL, getnode, uuid4, uuid5
 
 from dask import config
@@ -29,11 +31,8 @@ from distributed.utils import LoopRunner
 from headstart.errors import InvalidRequest, TrainingFailed
 from headstart.practical.data import Dataset
 from headstart.study.plan import NetworkSpec, Plan
-from headstart.study.results import ResultStore
-from headstart.study.worker import DatasetPlugin, WorkerRejected, train_on_worker
-
-if TYPE_CHECKING:
-    from headstart.study.task import Source
+from headstart.study.results import ResultStore, Source
+from headstart.study.worker import DatasetPlugin, Train, WorkerRejected, train_on_worker
 
 LOCAL_ADDRESS = "127.0.0.1:0"  # without an address, Dask would listen on all network interfaces
 CONNECT_TIMEOUT = 10  # seconds
@@ -72,7 +71,7 @@ def connect(workers: int, scheduler: str | None, timeout: float = CONNECT_TIMEOU
         A context with the client.
 
     Raises:
-        InvalidRequest: There is no scheduler at this address.
+        InvalidRequest: There is no scheduler at this address, or the main script has no guard.
     """
     if scheduler:
         try:
@@ -84,6 +83,7 @@ def connect(workers: int, scheduler: str | None, timeout: float = CONNECT_TIMEOU
         with client:
             yield client
         return
+    check_main_guard()
     # Dask would set OMP_NUM_THREADS=1 in this process before it starts a worker, for everything that follows.
     own_environment: dict[str, Any] = {"distributed.nanny.pre-spawn-environ": {}}
     with (
@@ -94,6 +94,20 @@ def connect(workers: int, scheduler: str | None, timeout: float = CONNECT_TIMEOU
         Client(cluster) as client,
     ):
         yield client
+
+
+def check_main_guard() -> None:
+    """Refuse to start workers from a script that each of them would execute again.
+
+    A worker process imports the main script. Without a guard, it would start the study a second time.
+
+    Raises:
+        InvalidRequest: The main script has no guard.
+    """
+    script = getattr(sys.modules["__main__"], "__file__", None)  # there is none in a terminal or a notebook
+    if script and Path(script).is_file() and "__main__" not in Path(script).read_text(errors="replace"):
+        rule = 'each worker process imports this script: call the study below the line if __name__ == "__main__":'
+        raise InvalidRequest(f"{script}: {rule}")
 
 
 async def check_reachable(scheduler: str, timeout: float) -> None:
@@ -118,6 +132,7 @@ def execute_plan(
     on_done: OnDone,
     load: Callable[[], Dataset] | None = None,
     restart_after: int = RESTART_AFTER,
+    train: Train | None = None,
 ) -> None:
     """Train every network that has no row yet.
 
@@ -129,6 +144,7 @@ def execute_plan(
         on_done: Called with each network after it has ended, and its traceback, or "" if it succeeded.
         load: Returns a worker's own copy of the dataset; by default, the dataset is sent to the workers.
         restart_after: Local workers are restarted after this number of networks per worker.
+        train: Trains a network in a worker; by default `train_network`, for which the workers import TensorFlow.
 
     Raises:
         InvalidRequest: A worker is rejected at the start.
@@ -137,7 +153,7 @@ def execute_plan(
     executor = Executor(plan, store, dataset, client, on_done, restart_after)
     large_tasks = {"distributed.admin.large-graph-warning-threshold": "1GB"}  # weights are sent with a task on purpose
     try:
-        client.register_plugin(DatasetPlugin(executor.name, load or partial(identity, dataset)))
+        client.register_plugin(DatasetPlugin(executor.name, load or partial(identity, dataset), train))
         if not count_workers(client):
             logger.warning("The scheduler has no worker yet; the networks wait for one.")
         if several := sum(threads > 1 for threads in client.nthreads().values()):

@@ -48,12 +48,13 @@ def count_images(train_size: str, classes: tuple[int, int], dataset: Dataset) ->
     return sum(images_per_class(train_size, int((dataset.y_train == number).sum())) for number in classes)
 
 
-def load_images(data: str, images: float) -> Opened:
+def load_images(data: str, images: float, test_share: float | None = None) -> Opened:
     """Load a dataset with a fraction of its training images, of all classes.
 
     Args:
         data: As in `load_dataset`.
         images: The fraction, above 0 and at most 1.
+        test_share: As in `load_dataset`.
 
     Returns:
         The dataset, whose name includes the fraction, and where its images come from.
@@ -62,7 +63,7 @@ def load_images(data: str, images: float) -> Opened:
         InvalidRequest: The dataset does not exist or is damaged.
         ResourceError: It cannot be downloaded.
     """
-    dataset, source = open_dataset(data)
+    dataset, source = open_dataset(data, test_share)
     if images < 1:
         smaller = take_subset(dataset, f"{images:f}", seed=0)
         dataset = replace(smaller, name=f"{dataset.name}, {images:.3g} of its training images")

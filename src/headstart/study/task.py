@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from headstart.practical.data import Dataset, split_classes
@@ -17,25 +14,9 @@ from headstart.runtime.environment import describe_environment
 from headstart.runtime.memory import FreeOptimizer, free_variables
 from headstart.storage.files import finite_or_none
 from headstart.study.plan import NetworkSpec
+from headstart.study.results import Source
 from headstart.study.subsets import take_subset
-from headstart.training.recipes import Recipe
 from headstart.training.trainer import Trained, build_network, input_statistics, train, transfer
-
-
-@dataclass(frozen=True)
-class Source:
-    """A trained source network in the form that is sent between processes: the values that rebuild it."""
-
-    classes: int
-    recipe: Recipe
-    statistics: tuple[list[float], list[float]]  # mean and variance of each colour
-    weights: Sequence[np.ndarray]
-
-    def build(self) -> keras.Sequential:
-        """Return the network."""
-        network = build_network(self.classes, self.recipe, self.statistics, seed=0)
-        network.set_weights(self.weights)
-        return network
 
 
 def use_one_thread() -> None:
@@ -43,6 +24,13 @@ def use_one_thread() -> None:
     if tf.config.threading.get_intra_op_parallelism_threads() != 1:  # cannot be set again after a training
         tf.config.threading.set_intra_op_parallelism_threads(1)
         tf.config.threading.set_inter_op_parallelism_threads(1)
+
+
+def build_source(source: Source) -> keras.Sequential:
+    """Return the network of a source."""
+    network = build_network(source.classes, source.recipe, source.statistics, seed=0)
+    network.set_weights(source.weights)
+    return network
 
 
 def train_network(spec: NetworkSpec, dataset: Dataset, source: Source | None) -> tuple[dict[str, Any], Source | None]:
@@ -64,7 +52,9 @@ def train_network(spec: NetworkSpec, dataset: Dataset, source: Source | None) ->
         network = build_network(len(part.class_names), spec.recipe, statistics, spec.recipe.seed)
         trained = train(network, part, spec.recipe, name=spec.part, callbacks=callbacks, every_epoch=False)
     else:
-        trained = transfer(source.build() if source else None, spec.strategy, part, spec.recipe, callbacks=callbacks)
+        trained = transfer(
+            build_source(source) if source else None, spec.strategy, part, spec.recipe, callbacks=callbacks
+        )
     row = describe(trained, len(part.x_train))
     result = None
     if spec.strategy is None:

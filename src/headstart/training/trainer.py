@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
+from weakref import WeakSet
 
 import keras
 import numpy as np
@@ -22,10 +23,12 @@ from headstart.practical import training as practical
 from headstart.practical.data import Dataset
 from headstart.practical.network import WEIGHT_LAYERS, colour_statistics
 from headstart.practical.transfer import frozen_output
+from headstart.training.parts import check_dataset
 from headstart.training.recipes import Recipe
 from headstart.training.strategies import Strategy
 
 FEATURE_BYTES = 2**30  # larger features are stored in a temporary file
+TRAINED: WeakSet[keras.Model] = WeakSet()  # the networks that were trained here
 SEED_OFFSET = 10_000  # networks on part B start from other random weights than network A
 
 Rows = list[dict[str, float]]
@@ -69,7 +72,7 @@ class Trained(practical.Trained):
         return sum(math.prod(weight.shape) for weight in self.network.trainable_weights)
 
 
-class LastEpochOnly(practical.Curves):
+class LastEpochOnly(practical.EpochMetrics):
     """Measure the network after the last epoch only. The history then has one row."""
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
@@ -129,7 +132,8 @@ def train(
         The trained network, which is the one that was given, with its measurements.
 
     Raises:
-        InvalidRequest: The network has another number of outputs than the part has classes.
+        InvalidRequest: The network has another number of outputs than the part has classes, it is trained already, or
+            the part is not valid.
     """
     return record(network, part, recipe, Strategy(name, 0, 0), callbacks, resume, every_epoch)
 
@@ -163,6 +167,7 @@ def transfer(
     Raises:
         InvalidRequest: Layers are copied and there is no source, or the recipe shifts images before frozen layers.
     """
+    check_dataset(part)
     network_a: Any = source.network if isinstance(source, practical.Trained) else source
     if strategy.copied and network_a is None:
         raise InvalidRequest(f"{strategy}: layers are copied, but no source network was given; give one")
@@ -205,35 +210,52 @@ def record(
     Raises:
         InvalidRequest: The network has another number of outputs than the part has classes.
     """
+    check_dataset(part)
     if network.output_shape[-1] != len(part.class_names):
         outputs, classes = network.output_shape[-1], len(part.class_names)
         raise InvalidRequest(
             f"the network has {outputs} outputs and the part {classes} classes; build a network with {classes}"
         )
+    if network in TRAINED:
+        raise InvalidRequest("this network is trained already, and its result would change: build a new one")
+
+    def prepare(model: keras.Model) -> Rows:
+        """Build the optimizer, because TensorFlow would trace a training twice that makes variables; then resume."""
+        model.optimizer.build(model.trainable_variables)
+        return resume(model)
+
     before, features, words = weight_hashes(network), None, ""
     with keras_settings(recipe.precision):
         if strategy.frozen:
             features = frozen_output(network, part, partial(predict_within, feature_bytes))
             size = sum(view.nbytes for view in features[0])
             words = f"computed once for 2 views of each image ({size / 1e6:,.0f} MB)"
-        curves = practical.Curves if every_epoch else LastEpochOnly
-        trained = practical.train(network, part, recipe, strategy.name, features, callbacks, resume, curves)
+        metrics = practical.EpochMetrics if every_epoch else LastEpochOnly
+        trained = practical.train(network, part, recipe, strategy.name, features, callbacks, prepare, metrics)
     how: dict[str, Any] = {"recipe": recipe, "copied": strategy.copied, "frozen": strategy.frozen, "features": words}
+    TRAINED.add(network)
     return Trained(**how, **vars(trained), hashes_before=before, hashes_after=weight_hashes(network))
 
 
 @contextmanager
 def keras_settings(precision: str) -> Iterator[None]:
-    """Set this precision and channels last, as the notebook does. Restore the process' own settings afterwards."""
+    """Set this precision, channels last and Keras' defaults. Restore the process' own settings afterwards."""
     config = keras.config
-    before = config.dtype_policy(), config.image_data_format()
-    config.set_dtype_policy("mixed_bfloat16" if precision == "bfloat16" else "float32")
-    config.set_image_data_format("channels_last")
+    if config.backend() != "tensorflow":
+        rule = "headstart needs tensorflow; import headstart before Keras, or set KERAS_BACKEND=tensorflow"
+        raise InvalidRequest(f"Keras was imported with the backend {config.backend()}: {rule}")
+    before = config.dtype_policy(), config.image_data_format(), config.floatx(), config.epsilon()
     try:
+        config.set_floatx("float32")
+        config.set_dtype_policy("mixed_bfloat16" if precision == "bfloat16" else "float32")
+        config.set_image_data_format("channels_last")
+        config.set_epsilon(1e-7)  # the loss uses it
         yield
     finally:
+        config.set_floatx(before[2])
         config.set_dtype_policy(before[0])
         config.set_image_data_format(before[1])
+        config.set_epsilon(before[3])
 
 
 def input_statistics(network: keras.Sequential) -> tuple[list[float], list[float]]:

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from optuna.trial import TrialState
 
 from headstart.storage.files import write_atomically, write_json, write_text
-from headstart.style import BLUE, ORANGE, add_heading
+from headstart.style import BLUE, ORANGE, add_heading, drawing
 from headstart.training.recipes import SET_BY_OPTIONS
 from headstart.tuning.space import MAX_WORK, current_recipe
 
@@ -85,8 +85,9 @@ def write_results(study: optuna.Study, settings: dict[str, Any], data_name: str,
     found = {"trial": best.number, "validation_accuracy": best.value}
     write_json(folder / "search.json", {"search": {**settings, "dataset": data_name}, "best": found})
     if len(complete) >= 8:
-        figure = plot_search(study, current_recipe(settings["part"]), data_name)
-        write_atomically(folder / "tuning.png", lambda file: figure.savefig(file, format="png", dpi=110))
+        with drawing([data_name]):
+            figure = plot_search(study, current_recipe(settings["part"]), data_name)
+            write_atomically(folder / "tuning.png", lambda file: figure.savefig(file, format="png", dpi=110))
 
 
 def plot_search(study: optuna.Study, current: dict[str, Any], data_name: str) -> Figure:

@@ -33,7 +33,7 @@ from headstart.practical.data import Dataset
 from headstart.storage.files import remove_partial_files
 from headstart.study.plan import NetworkSpec
 from headstart.study.results import ResultStore
-from headstart.study.task import train_network
+from headstart.study.task import build_source, train_network
 from headstart.training.recipes import RECIPE_A
 from headstart.tuning.coordination import attach, claim_trial, open_search, record_failure
 from headstart.tuning.objective import Search, choose_recipe, try_recipe
@@ -188,4 +188,4 @@ def train_sources(search: Search, folder: Path) -> list[Any]:
                     store.write_source(spec.key, found[spec.key])
                     accuracy = row["test_accuracy"]
                     logger.info("network A without %s: %.2f%% validation accuracy", spec.classes, 100 * accuracy)
-    return [found[spec.key].build() for spec in specs]
+    return [build_source(found[spec.key]) for spec in specs]
