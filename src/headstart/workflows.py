@@ -219,8 +219,9 @@ def check_notebook(
         for sentence in find_duplicates(dataset).sentences():
             logger.warning("%s", sentence)
         data = resolve_auto(data, dataset.name)  # a path stays as it is
-    elif data != "digits":
-        logger.info("Held out: %s", describe_pair(held_out_classes(str(registration)), CIFAR10_CLASSES))
+    else:
+        names = CIFAR10_CLASSES if data != "digits" else tuple(f"the digit {digit}" for digit in range(10))
+        logger.info("Held out: %s", describe_pair(held_out_classes(str(registration)), names))
     if precision == "auto" and not execute:  # it will run on a machine that cannot be measured here
         precision = "float32"
     elif precision == "auto":

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from headstart.errors import InvalidRequest
-from headstart.runs.reader import load_network, read_disagreements, read_results, read_run
+from headstart.runs.reader import has_unequal_classes, load_network, read_disagreements, read_results, read_run
 from support.runs import NETWORKS, FinishedRun
 
 
@@ -268,3 +268,14 @@ def test_a_run_of_an_earlier_version_is_refused_in_one_line(missing: str, folder
     with pytest.raises(InvalidRequest, match="it does not have the structure that this version writes") as refused:
         read_run(folder)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("largest_a", "largest_b", "unequal"),
+    [(0.13, 0.5, False), (0.13, 0.7, True), (0.3, 0.5, True), (0.125, 0.59, False)],
+)
+def test_unequal_classes_are_recognised_in_either_part(largest_a: float, largest_b: float, unequal: bool) -> None:
+    networks = {"a": {"largest_class": largest_a}, "scratch": {"largest_class": largest_b}}
+    classes = {"a": list("abcdefgh"), "b": ["x", "y"]}
+    assert has_unequal_classes({"networks": networks, "classes": classes}) == unequal
+    assert not has_unequal_classes({"networks": networks, "classes": {"a": [], "b": []}})  # a file can say anything

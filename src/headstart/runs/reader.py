@@ -189,10 +189,8 @@ def has_unequal_classes(content: dict[str, Any]) -> bool:
     Args:
         content: From `read_run`.
     """
-    networks, classes = content["networks"], content["classes"]
-    return any(
-        networks[name]["largest_class"] > 1.2 / len(classes[part]) for name, part in (("a", "a"), ("scratch", "b"))
-    )
+    largest = {"a": content["networks"]["a"], "b": content["networks"]["scratch"]}
+    return any(network["largest_class"] * len(content["classes"][part]) > 1.2 for part, network in largest.items())
 
 
 def load_network(folder: Path, content: dict[str, Any], name: str) -> keras.Sequential:
