@@ -26,8 +26,10 @@ def show_results(folder: Path, console: Console) -> None:
     content = read_run(folder)
     table = Table(title=Text(f"{' or '.join(content['classes']['b'])}? ({content['dataset']['name']})"))
     balanced = ["balanced"] if has_unequal_classes(content) else []
-    for heading in ("network", "training", "test", "95% interval", "largest class", *balanced, "seconds"):
-        table.add_column(heading, justify="left" if heading == "network" else "right")
+    for heading in ("network", "train", "test", "95% interval", "largest class", *balanced, "sec."):
+        table.add_column(
+            heading, justify="left" if heading == "network" else "right", no_wrap=heading in ("network", "95% interval")
+        )
     for name, network in content["networks"].items():
         low, high = network["test_accuracy_ci95"]
         table.add_row(
