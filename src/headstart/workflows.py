@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headstart.datasets.duplicates import find_duplicates
+from headstart.datasets.duplicates import warn_about_duplicates
 from headstart.datasets.sources import find_batches, open_dataset, printable, resolve_auto
 from headstart.errors import HeadstartError, InvalidRequest
 from headstart.options import (
@@ -216,9 +216,8 @@ def check_notebook(
         held_out = held_out_in(dataset, registration, classes)
         registration = registration or digits_of(held_out, dataset.class_names)
         logger.info("Held out: %s", describe_pair(held_out, dataset.class_names))
-        for sentence in find_duplicates(dataset).sentences():
-            logger.warning("%s", sentence)
-        data = resolve_auto(data, dataset.name)  # a path stays as it is
+        warn_about_duplicates(dataset)
+        data = resolve_auto(data, dataset.name)  # a path is not changed
     else:
         names = CIFAR10_CLASSES if data != "digits" else tuple(f"the digit {digit}" for digit in range(10))
         logger.info("Held out: %s", describe_pair(held_out_classes(str(registration)), names))

@@ -126,6 +126,11 @@ def test_file_name_that_is_too_long_is_refused(tmp_path: Path) -> None:
         read_picture(tmp_path / f"{'x' * 300}.png")
 
 
+def test_a_name_that_is_too_long_is_refused_among_several(tmp_path: Path) -> None:
+    with pytest.raises(InvalidRequest, match=r"cannot be read .*too long"):
+        list_pictures([tmp_path / f"{'x' * 300}.png"])
+
+
 def test_incomplete_picture_is_refused(tmp_path: Path) -> None:
     write_picture(tmp_path / "a.jpg", (64, 64))
     os.truncate(tmp_path / "a.jpg", (tmp_path / "a.jpg").stat().st_size // 2)

@@ -216,8 +216,14 @@ def test_a_share_of_an_image_folder_becomes_the_test_part(tmp_path: Path) -> Non
 )
 def test_a_test_share_that_makes_no_sense_is_refused(data: str, share: float, tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
-    with pytest.raises(InvalidRequest, match=f"^test_share={share}: (only an image folder|give a share)"):
+    with pytest.raises(InvalidRequest, match=f"^test_share={share}: (leave it out: only an image|give a share)"):
         open_dataset(str(tmp_path / data) if data == "folder" else data, share)
+
+
+@pytest.mark.parametrize("data", ["~nobody-of-this-name/x", "x" * 500, "a\0b", "no/such"])
+def test_a_test_share_of_nothing_is_refused_in_one_line(data: str) -> None:
+    with pytest.raises(InvalidRequest, match="cifar10, digits, auto, or a path"):
+        open_dataset(data, 0.2)
 
 
 @pytest.mark.usefixtures("no_sockets")

@@ -6,12 +6,15 @@ same block means (a perceptual hash, Yang, Gu and Niu 2006) and nearly the same 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from headstart.practical.data import Dataset
+
+logger = logging.getLogger(__name__)
 
 BLOCK = 8  # pixels: the hash is the mean grey of each square of this size
 HASH_DISTANCE = 24.0  # of two near duplicates' hashes at most, in grey levels (Euclidean)
@@ -55,6 +58,14 @@ def find_duplicates(dataset: Dataset) -> Duplicates:
         labels.setdefault(image, set()).add(label)
     several = sum(len(classes) > 1 for classes in labels.values())
     return Duplicates(len(test), int(equal.sum()), int(near.sum()), several)
+
+
+def warn_about_duplicates(dataset: Dataset) -> tuple[str, ...]:
+    """Log a warning for each kind of duplicates in a dataset, and return the sentences."""
+    sentences = tuple(find_duplicates(dataset).sentences())
+    for sentence in sentences:
+        logger.warning("%s", sentence)
+    return sentences
 
 
 def count_shared(part_a: Dataset, part_b: Dataset) -> tuple[int, int]:

@@ -55,13 +55,13 @@ def list_pictures(paths: list[Path]) -> list[Path]:
     """
     files: list[Path] = []
     for path in paths:
-        if not path.is_dir():
-            files.append(path)
-            continue
         try:
+            if not path.is_dir():
+                files.append(path)
+                continue
             _, inside = practical.list_folder(path, [])
         except (OSError, ValueError) as error:
-            raise InvalidRequest(f"{path}: the folder cannot be read ({error})") from error
+            raise InvalidRequest(f"{path!s:.200}: it cannot be read ({error!s:.200}); give pictures") from error
         if not inside:
             raise InvalidRequest(f"{path}: the folder has no picture; give pictures")
         files += [Path(file.path) for file in inside]

@@ -28,6 +28,7 @@ from headstart.runtime.startup import import_tensorflow
 logger = logging.getLogger(__name__)
 
 NAMES = ("cifar10", "digits", "auto")
+ONLY_A_FOLDER = "leave it out: only an image folder without a test part needs it"
 CHOICES = (
     "give cifar10, digits, auto, or a path: cifar-10-python.tar.gz, the folder unpacked from it, "
     "or an image folder train/<class>/*, test/<class>/*"
@@ -78,9 +79,8 @@ def open_dataset(data: str, test_share: float | None = None, seed: int = 0, *, a
     """
     if test_share is not None and not 0 < test_share < 1:
         raise InvalidRequest("give a share of the images, such as 0.2", option="test_share", value=test_share)
-    if test_share is not None and not is_image_folder(data):
-        rule = f"only an image folder without a test part needs it, and {printable(data)} is none"
-        raise InvalidRequest(rule, option="test_share", value=test_share)
+    if test_share is not None and data in NAMES:
+        raise InvalidRequest(ONLY_A_FOLDER, option="test_share", value=test_share)
     source = "embedded in scikit-learn"
     if data in ("cifar10", "auto"):
         try:
@@ -162,11 +162,6 @@ def open_cifar10(archive: Archive) -> Opened:
     return Opened(dataset, f"keras.datasets.cifar10 ({file}, SHA-256 checked)")
 
 
-def is_image_folder(data: str) -> bool:
-    """Check whether `data` is a folder, and not CIFAR-10's own."""
-    return data not in NAMES and Path(data).expanduser().is_dir() and not find_batches(Path(data).expanduser())
-
-
 def open_path(path: Path, archive: Archive, test_share: float, seed: int) -> Opened:
     """Load the official archive, CIFAR-10's unpacked batches (here or one folder below), or an image folder.
 
@@ -182,6 +177,9 @@ def open_path(path: Path, archive: Archive, test_share: float, seed: int) -> Ope
     Raises:
         InvalidRequest: There is nothing at this path, or it is damaged or of another kind.
     """
+    batches = find_batches(path)
+    if test_share and (path.is_file() or batches):
+        raise InvalidRequest(ONLY_A_FOLDER, option="test_share", value=test_share)
     if path.is_file():
         if not path.name.endswith((".tar.gz", ".tgz", ".tar")) and not tarfile.is_tarfile(path):
             raise InvalidRequest(f"this file is not an archive: {CHOICES}", option="data", value=path)
@@ -189,7 +187,7 @@ def open_path(path: Path, archive: Archive, test_share: float, seed: int) -> Ope
             problem = f"damaged, or not the official archive of {archive.size:,} bytes ({path.stat().st_size:,} bytes)"
             raise InvalidRequest(f"{path}: {problem}: {REMEDY}")
         return Opened(read_archive(path), f"{path} (the official archive, SHA-256 checked)")
-    if batches := find_batches(path):
+    if batches:
         return Opened(read_folder(batches), f"{batches} (unpacked batches of CIFAR-10)")
     if path.is_dir():
         from headstart.datasets.image_folder import read_images  # imports Pillow and scikit-learn

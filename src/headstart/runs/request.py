@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from headstart.datasets.duplicates import find_duplicates
+from headstart.datasets.duplicates import warn_about_duplicates
 from headstart.datasets.sources import fingerprint, open_dataset, printable
 from headstart.errors import InvalidRequest
 from headstart.options import (
@@ -114,9 +114,7 @@ def check_request(
     chosen, reason = resolve_precision(precision, earlier)
     logger.info("Data: %s (%s)", dataset.name, source)
     logger.info("Held out: %s", describe_pair(held_out, dataset.class_names))
-    duplicates = tuple(find_duplicates(dataset).sentences())
-    for sentence in duplicates:
-        logger.warning("%s", sentence)
+    duplicates = warn_about_duplicates(dataset)
     logger.info("Precision: %s (%s)", chosen, reason)
     logger.info("Folder: %s", folder)
     options: dict[str, Any] = {"epochs": epochs, "seed": seed, "precision": chosen}

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import headstart
-from headstart.datasets.duplicates import find_duplicates
+from headstart.datasets.duplicates import warn_about_duplicates
 from headstart.datasets.sources import fingerprint, printable
 from headstart.errors import InvalidRequest, TrainingFailed
 from headstart.options import check_count, check_folder, check_images, check_precision, resolve_precision
@@ -116,8 +116,7 @@ def check_study(
     chosen, reason = resolve_precision(precision, stored)
     plan = make_plan(dataset, fingerprint(dataset), precision=chosen, recipes=recipes, **plan_options)
     logger.info("Data: %s (%s)", dataset.name, source)
-    for sentence in find_duplicates(dataset).sentences():
-        logger.warning("%s", sentence)
+    warn_about_duplicates(dataset)
     logger.info("Precision: %s (%s)", chosen, reason)
     options = plan_options | {"data": printable(data), "images": images, "test_share": test_share}
     options |= {"precision": chosen, "precision_reason": reason}
